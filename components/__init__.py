@@ -1,0 +1,1 @@
+"""The Kubeflow Pipelines face: one folder a step."""
