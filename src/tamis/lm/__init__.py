@@ -1,0 +1,1 @@
+"""One language model: load it, encode rows with an answer mask, observe its passes."""

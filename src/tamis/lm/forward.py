@@ -1,0 +1,81 @@
+"""The pass itself: hidden states of a pack, and losses at the positions that somebody reads."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tamis.lm.load import LanguageModel
+from tamis.lm.pack import Pack, attending
+
+LOGIT_ROWS = 512
+"""Positions whose logits exist at one time: 512 of a 150k vocabulary are 0.3 GiB in float32."""
+
+
+def hidden_states(lm: LanguageModel, pack: Pack) -> Tensor:
+    """Last hidden states after the final norm, [tokens, width]; the head is not computed."""
+    decoder = lm.model.get_decoder() if hasattr(lm.model, "get_decoder") else lm.model.base_model
+    ids, positions = pack.ids.to(lm.device), pack.positions.to(lm.device)
+    with attending(pack.spans):
+        out: Tensor = decoder(input_ids=ids[None], position_ids=positions[None], use_cache=False).last_hidden_state
+    return out[0]
+
+
+def logits(lm: LanguageModel, hidden: Tensor) -> Tensor:
+    """Logits of these hidden states, [positions, vocabulary], scaled and capped as the model's configuration says."""
+    config = lm.model.config.get_text_config()
+    out: Tensor = lm.model.get_output_embeddings()(hidden)
+    out = out * getattr(config, "logit_scale", None) if getattr(config, "logit_scale", None) else out
+    scaling = getattr(config, "logits_scaling", None)
+    out = out / scaling if scaling else out
+    cap = getattr(config, "final_logit_softcapping", None)
+    return cap * torch.tanh(out / cap) if cap else out
+
+
+def token_losses(lm: LanguageModel, hidden: Tensor, labels: Tensor) -> Tensor:
+    """Negative log-likelihood in nats of `labels` under these hidden states, float32 [positions], in chunks."""
+    losses = []
+    for part, label in zip(hidden.split(LOGIT_ROWS), labels.split(LOGIT_ROWS), strict=True):
+        scores = logits(lm, part).float()
+        losses.append(scores.logsumexp(-1) - scores.gather(-1, label[:, None])[:, 0])
+    return torch.cat(losses) if losses else hidden.new_zeros(0, dtype=torch.float32)
+
+
+@contextmanager
+def activations(lm: LanguageModel, site: str) -> Iterator[list[Tensor]]:
+    """Collects one [tokens, width] tensor for each decoder layer during a pass made inside.
+
+    Args:
+        lm: The model.
+        site: `resid`, the output of each block, or `ffn`, the input of its down projection.
+    """
+    seen: list[Tensor] = []
+    hooks = []
+
+    def keep_output(_module: Any, _args: Any, output: Any) -> None:
+        seen.append((output[0] if isinstance(output, tuple) else output).reshape(-1, output[0].shape[-1]))
+
+    def keep_input(_module: Any, args: Any) -> None:
+        seen.append(args[0].reshape(-1, args[0].shape[-1]))
+
+    for layer in lm.layers:
+        if site == "resid":
+            hooks.append(layer.register_forward_hook(keep_output))
+        else:
+            hooks.append(_down_projection(layer).register_forward_pre_hook(keep_input))
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _down_projection(layer: Any) -> Any:
+    for path in ("mlp.down_proj", "mlp.c_proj", "mlp.fc2", "fc2"):
+        try:
+            return layer.get_submodule(path)
+        except AttributeError:
+            continue
+    raise ValueError(f"{type(layer).__name__} has no down projection that is known; use site 'resid'")

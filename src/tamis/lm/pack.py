@@ -1,0 +1,144 @@
+"""Rows side by side in one sequence, without padding: attention stays inside each row.
+
+A batch of rows of different lengths is one sequence of all their tokens. Everything but attention works token by token
+and does not notice; attention runs row by row. So no position is padding, no mask is built, and what a row gives does not
+depend on its neighbours. A row may also attend to a prefix elsewhere in the pack (a context shared by several rows), which
+is then computed once: the key/value cache of in-context methods.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+ATTENTION = "tamis-packed"
+
+
+@dataclass(frozen=True)
+class Span:
+    """The tokens `start:end` of a pack; they see themselves and, first, the span `prefix`."""
+
+    start: int
+    end: int
+    prefix: "Span | None" = None
+
+    def __len__(self) -> int:
+        """Tokens of the span itself."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Several rows in one sequence.
+
+    Attributes:
+        ids: Token ids, int64 [tokens].
+        positions: Position of each token in its own row (after its prefix), int64 [tokens].
+        spans: One for each row, in order.
+    """
+
+    ids: Tensor
+    positions: Tensor
+    spans: tuple[Span, ...]
+
+
+def pack(rows: Sequence[Any], prefixes: Sequence[int | None] | None = None) -> Pack:
+    """Packs rows of token ids.
+
+    Args:
+        rows: Arrays of token ids.
+        prefixes: For each row the index of an earlier row that it continues, or None.
+    """
+    spans: list[Span] = []
+    positions = []
+    start = 0
+    for i, row in enumerate(rows):
+        index = prefixes[i] if prefixes else None
+        prefix = None if index is None else spans[index]
+        spans.append(Span(start, start + len(row), prefix))
+        offset = 0 if prefix is None else len(prefix)
+        positions.append(torch.arange(offset, offset + len(row)))
+        start += len(row)
+    ids = torch.from_numpy(np.concatenate([np.asarray(row, np.int64) for row in rows]))
+    return Pack(ids, torch.cat(positions), tuple(spans))
+
+
+_spans: ContextVar[tuple[Span, ...] | None] = ContextVar("spans", default=None)
+
+
+@contextmanager
+def attending(spans: tuple[Span, ...]) -> Iterator[None]:
+    """Inside, the model's attention sees these spans."""
+    token = _spans.set(spans)
+    try:
+        yield
+    finally:
+        _spans.reset(token)
+
+
+def _visible(queries: int, keys: int, window: int | None, device: torch.device) -> Tensor:
+    """Which key each query sees, bool [queries, keys]: the last query stands at the last key."""
+    query = torch.arange(keys - queries, keys, device=device)[:, None]
+    key = torch.arange(keys, device=device)[None]
+    seen = key <= query
+    return seen & (key > query - window) if window else seen
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, scale: float | None, window: int | None, cap: float | None) -> Tensor:
+    """Causal attention of one row; [heads, tokens, width] each, fewer heads in key and value are shared."""
+    queries, keys = query.shape[-2], key.shape[-2]
+    grouped = query.shape[0] != key.shape[0]
+    if cap is None:
+        plain = queries == keys and (window is None or keys <= window)
+        mask = None if plain else _visible(queries, keys, window, query.device)
+        return scaled_dot_product_attention(
+            query[None], key[None], value[None], attn_mask=mask, is_causal=plain, scale=scale, enable_gqa=grouped
+        )[0]
+    if grouped:
+        groups = query.shape[0] // key.shape[0]
+        key, value = key.repeat_interleave(groups, 0), value.repeat_interleave(groups, 0)
+    scores = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5 if scale is None else scale)
+    scores = cap * torch.tanh(scores / cap)
+    scores = scores.masked_fill(~_visible(queries, keys, window, query.device), float("-inf"))
+    return torch.softmax(scores, -1, dtype=torch.float32).to(value.dtype) @ value
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Attention inside each span, in the form that transformers calls; tensors are [1, heads, tokens, width]."""
+    spans = _spans.get()
+    if spans is None:
+        raise RuntimeError("a packed model was called outside `attending`")
+    if kwargs.get("s_aux") is not None:
+        raise NotImplementedError("attention sinks are not supported")
+    parts = []
+    for span in spans:
+        own = slice(span.start, span.end)
+        k, v = key[0, :, own], value[0, :, own]
+        if span.prefix:
+            before = slice(span.prefix.start, span.prefix.end)
+            k, v = torch.cat([key[0, :, before], k], 1), torch.cat([value[0, :, before], v], 1)
+        parts.append(_attend(query[0, :, own], k, v, scaling, sliding_window, softcap).transpose(0, 1))
+    return torch.cat(parts)[None], None
+
+
+def install() -> None:
+    """Makes `ATTENTION` known to transformers."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(ATTENTION, packed_attention)

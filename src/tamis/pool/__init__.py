@@ -1,0 +1,1 @@
+"""Rows of instruction data: formats read, checks, duplicates, shards."""
