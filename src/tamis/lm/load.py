@@ -24,7 +24,7 @@ class LanguageModel:
     Attributes:
         model: The Hugging Face model in evaluation mode, its attention set to packed rows.
         tokenizer: Its tokenizer.
-        identity: Name, digest of the weights and configuration, and type that it computes in; what scores are kept under.
+        identity: Name, digest of weights and configuration, and the type it computes in; scores are kept under it.
         window: Tokens that it can read at once.
     """
 
@@ -36,7 +36,8 @@ class LanguageModel:
     @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return next(self.model.parameters()).device
+        device: torch.device = next(self.model.parameters()).device
+        return device
 
     @property
     def layers(self) -> Any:
@@ -52,8 +53,8 @@ class LanguageModel:
 def fast_type() -> torch.dtype:
     """The type in which this machine multiplies matrices fastest: bfloat16 where it measurably is, else float32.
 
-    On a CPU a measurement decides (about 20 ms): bfloat16 is three to four times faster with AVX512-BF16 or AMX, and slower
-    than float32 without. float16 is never taken on a CPU.
+    On a CPU a measurement decides (about 20 ms): bfloat16 is three to four times faster with AVX512-BF16 or AMX, and
+    slower than float32 without. float16 is never taken on a CPU.
     """
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
@@ -139,7 +140,7 @@ def load(name: str, dtype: DType = "auto") -> LanguageModel:
 
 
 def _check_packing(lm: LanguageModel) -> None:
-    """Compares packed passes with the model's own on twelve tokens, so that an odd architecture is refused, not misread."""
+    """Compares packed passes with the model's own on twelve tokens: an odd architecture is refused, not misread."""
     from tamis.lm.forward import hidden_states, logits
 
     ids = torch.arange(10, 16, device=lm.device)

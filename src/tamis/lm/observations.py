@@ -1,6 +1,7 @@
 """What a scorer can ask to see of a row. Declarations only: naming one imports neither torch nor a model.
 
-Observations that read the same view of a row (the same template and context) share one pass of the model, whoever asked.
+Observations that read the same view of a row (the same template and context) share one pass of the model, whoever
+asked.
 """
 
 from dataclasses import dataclass

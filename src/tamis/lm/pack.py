@@ -1,9 +1,9 @@
 """Rows side by side in one sequence, without padding: attention stays inside each row.
 
 A batch of rows of different lengths is one sequence of all their tokens. Everything but attention works token by token
-and does not notice; attention runs row by row. So no position is padding, no mask is built, and what a row gives does not
-depend on its neighbours. A row may also attend to a prefix elsewhere in the pack (a context shared by several rows), which
-is then computed once: the key/value cache of in-context methods.
+and does not notice; attention runs row by row. So no position is padding, no mask is built, and what a row gives does
+not depend on its neighbours. A row may also attend to a prefix elsewhere in the pack (a context shared by several
+rows), which is then computed once: the key/value cache of in-context methods.
 """
 
 from collections.abc import Iterator, Sequence
@@ -90,7 +90,9 @@ def _visible(queries: int, keys: int, window: int | None, device: torch.device) 
     return seen & (key > query - window) if window else seen
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, scale: float | None, window: int | None, cap: float | None) -> Tensor:
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, scale: float | None, window: int | None, cap: float | None
+) -> Tensor:
     """Causal attention of one row; [heads, tokens, width] each, fewer heads in key and value are shared."""
     queries, keys = query.shape[-2], key.shape[-2]
     grouped = query.shape[0] != key.shape[0]

@@ -1,9 +1,9 @@
 """Named templates: how the messages of a row become the text that the model reads.
 
 A template cuts a row into segments, each a prompt, an answer or an end marker. Segments are tokenised one by one and
-joined, so that which token belongs to an answer is known when the row is encoded and never searched for afterwards, and an
-answer has the same tokens with and without its prompt. At the seam this may differ from tokenising the whole text at once
-(a tokenizer could merge across it); the model that is trained sees the same seams.
+joined, so that which token belongs to an answer is known when the row is encoded and never searched for afterwards, and
+an answer has the same tokens with and without its prompt. At the seam this may differ from tokenising the whole text at
+once (a tokenizer could merge across it); the model that is trained sees the same seams.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ class Template:
 
     Attributes:
         name: As the user gives it.
-        segments: Messages (and whether to give the original fields a say) to segments, ending with the last answer's end.
+        segments: A row to segments, the last of which is the end of the last answer.
         header: What stands directly before an answer (`### Response:`), kept when an answer is read without its prompt.
         identity: Whatever else determines the text, for the digest.
     """
@@ -113,8 +113,8 @@ def _tulu(eos: str) -> Template:
 def _chat(tokenizer: Any) -> Template:
     """The tokenizer's own chat template.
 
-    A rendered conversation is cut where the rendering of its beginning ends, so this holds for every template in which a
-    later turn leaves the earlier text as it was; for another one the row is refused rather than cut at a wrong place.
+    A rendered conversation is cut where the rendering of its beginning ends, so this holds for every template in which
+    a later turn leaves the earlier text as it was; for another one the row is refused rather than cut at a wrong place.
     """
 
     def render(messages: Sequence[Message], prompt: bool) -> str:

@@ -44,15 +44,15 @@ class Observer(Protocol):
 class Scorer:
     """A scoring method.
 
-    A subclass declares what it observes and turns observations into columns, row by row: `score` is called with any number
-    of rows and must not look at one row to score another. It opens no file and loads no model.
+    A subclass declares what it observes and turns observations into columns, row by row: `score` is called with any
+    number of rows and must not look at one row to score another. It opens no file and loads no model.
 
     Attributes:
         Settings: The method's own settings, a subclass of `tamis.settings.Settings`.
         paper: Where the method is published, with its arXiv number.
         cost: Forward passes a row, in words.
         columns: What `score` returns, by column name; every name begins with the method's own.
-        needs: What a run must bring: `target` (rows of the wanted capability), `sample` (some rows of the pool for `fit`).
+        needs: What a run must bring: `target` (rows of the wanted capability), `sample` (rows of the pool for `fit`).
         version: Raised whenever the same input would give other scores.
     """
 
@@ -116,4 +116,5 @@ class Scorer:
 def unit(vectors: Array) -> Array:
     """Rows scaled to length 1; a row of zeros or NaN becomes NaN, so that it is never similar to anything."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.divide(vectors, norms, out=np.full_like(vectors, np.nan), where=norms > 0)
+    scaled: Array = np.divide(vectors, norms, out=np.full_like(vectors, np.nan), where=norms > 0)
+    return scaled

@@ -13,12 +13,13 @@ from tamis.scorers.base import Array, Scorer, Selection, State
 class IFD(Scorer):
     """Ratio of the answer's loss with its instruction to its loss alone; near 1, the instruction did not help.
 
-    Li et al. 2024, "From Quantity to Quality" (Cherry LLM), arXiv 2308.12032. `ifd = L(answer | prompt) / L(answer)`, means
-    over the answer's own tokens, the same ones in both passes (the short response header stays before the lone answer).
-    The authors' code takes the ratio of the losses; `ratio: perplexity` takes the ratio of the perplexities (as
-    Superfiltering does), which orders rows below 1 differently and filters the same ones. Rows with a ratio of 1 or more are
-    left out (the answer does not belong to the instruction), then the highest are kept. Unlike the authors' code, a row
-    without a finite ratio is unscorable, never kept. Prefers long answers. Cost: prompt + 2 x answer tokens, one pass.
+    Li et al. 2024, "From Quantity to Quality" (Cherry LLM), arXiv 2308.12032. `ifd = L(answer | prompt) / L(answer)`,
+    means over the answer's own tokens, the same ones in both passes (the short response header stays before the lone
+    answer). The authors' code takes the ratio of the losses; `ratio: perplexity` takes the ratio of the perplexities
+    (as Superfiltering does), which orders rows below 1 differently and filters the same ones. Rows with a ratio of 1 or
+    more are left out (the answer does not belong to the instruction), then the highest are kept. Unlike the authors'
+    code, a row without a finite ratio is unscorable, never kept. Prefers long answers. Cost: prompt + 2 x answer
+    tokens, one pass.
     """
 
     class Settings(settings.Settings):

@@ -10,8 +10,8 @@ from tamis.scorers.base import Array, Scorer, Selection, State
 class Length(Scorer):
     """Number of tokens of the answer.
 
-    Zhao et al. 2024, "Long Is More for Alignment", arXiv 2402.04833: the longest answers are a strong baseline that a method
-    should beat. Cost: tokenisation, no pass of the model.
+    Zhao et al. 2024, "Long Is More for Alignment", arXiv 2402.04833: the longest answers are a strong baseline that a
+    method should beat. Cost: tokenisation, no pass of the model.
     """
 
     paper: ClassVar[str] = "Zhao et al. 2024, arXiv 2402.04833"

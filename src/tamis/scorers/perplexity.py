@@ -13,10 +13,10 @@ from tamis.scorers.base import Array, Scorer, Selection, State
 class Perplexity(Scorer):
     """Perplexity of the row under the model.
 
-    Three definitions are in use: over all tokens (the baseline of arXiv 2503.01807), over the answer given its prompt (that of
-    RICo, arXiv 2505.05327), over the prompt alone; `tokens` says which of the first two. Kept by default: the middle third,
-    from one third down the descending order, as in 2503.01807; `select` takes the lowest or the highest instead. Cost: one
-    pass a row.
+    Three definitions are in use: over all tokens (the baseline of arXiv 2503.01807), over the answer given its prompt
+    (that of RICo, arXiv 2505.05327), over the prompt alone; `tokens` says which of the first two. Kept by default: the
+    middle third, from one third down the descending order, as in 2503.01807; `select` takes the lowest or the highest
+    instead. Cost: one pass a row.
     """
 
     class Settings(settings.Settings):
@@ -49,4 +49,6 @@ class Perplexity(Scorer):
         """Lowest, middle or highest."""
         if self.settings.select == "middle":
             return Selection("middle", "perplexity")
-        return Selection("top", "perplexity", settings={"order": "lowest" if self.settings.select == "low" else "highest"})
+        return Selection(
+            "top", "perplexity", settings={"order": "lowest" if self.settings.select == "low" else "highest"}
+        )

@@ -11,10 +11,11 @@ from tamis.scorers.base import Array, Observer, Scorer, Selection, State, unit
 class RDS(Scorer):
     """Cosine of a row's pooled last hidden state to that of every target row.
 
-    Ivison et al. 2025, "Large-Scale Data Selection for Instruction Tuning", arXiv 2503.01807. Token t of T weighs
-    t / (1 + … + T), over all tokens, pooled in float32. Selection by round robin: target rows take turns at their most
-    similar row that is left (several tasks: the tasks take turns). The authors score with the model that is to be trained, in
-    the template that it is trained in. Cost: one pass a row without the head, one cosine for each target row.
+    Ivison et al. 2025, "Large-Scale Data Selection for Instruction Tuning", arXiv 2503.01807. Token t of T weighs t /
+    (1 + … + T), over all tokens, pooled in float32. Selection by round robin: target rows take turns at their most
+    similar row that is left (several tasks: the tasks take turns). The authors score with the model that is to be
+    trained, in the template that it is trained in. Cost: one pass a row without the head, one cosine for each target
+    row.
     """
 
     paper: ClassVar[str] = "Ivison et al. 2025, arXiv 2503.01807"

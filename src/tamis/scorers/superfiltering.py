@@ -12,10 +12,10 @@ from tamis.scorers.base import Array, Scorer, Selection, State
 class Superfiltering(Scorer):
     """Ratio of the answer's perplexity with its instruction to its perplexity alone, in bare text.
 
-    Li et al. 2024, "Superfiltering: Weak-to-Strong Data Filtering", arXiv 2402.00530; the authors score with GPT-2 124M. No
-    markers: instruction, newline, answer. The lone answer has nothing before it, so its first token has no loss and the two
-    means run over n and n - 1 tokens; an answer of one token is unscorable (the authors' code stores 0). Kept: strictly
-    below 1, highest first. Cost: prompt + 2 x answer tokens, one pass.
+    Li et al. 2024, "Superfiltering: Weak-to-Strong Data Filtering", arXiv 2402.00530; the authors score with GPT-2
+    124M. No markers: instruction, newline, answer. The lone answer has nothing before it, so its first token has no
+    loss and the two means run over n and n - 1 tokens; an answer of one token is unscorable (the authors' code stores
+    0). Kept: strictly below 1, highest first. Cost: prompt + 2 x answer tokens, one pass.
     """
 
     paper: ClassVar[str] = "Li et al. 2024, arXiv 2402.00530"
