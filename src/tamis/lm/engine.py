@@ -6,7 +6,7 @@ real tokens: two passes over the answers and one over the prompts for IFD, one o
 more when both are asked.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,7 @@ from tamis.lm.templates import Kind, get_template
 from tamis.pool.rows import Row
 
 Array = NDArray[Any]
+Encodings = dict[str, list[Encoded | Unscorable]]
 _KINDS = {"answer": [Kind.ANSWER], "answer+end": [Kind.ANSWER, Kind.END], "all": list(Kind)}
 
 
@@ -95,19 +96,27 @@ class Engine:
                 result[name][seen.index] = values
         return result
 
-    def stream(self, rows: Sequence[Row], wants: Mapping[str, Observation]) -> Iterator[Seen]:
+    def encode_all(self, rows: Sequence[Row], wants: Iterable[Observation]) -> Encodings:
+        """Encodes rows in every template that these observations read; by the template's name, in the rows' order."""
+        names = dict.fromkeys(want.template or self.template for want in wants if not isinstance(want, Text))
+        return {name: self.encoder(name).encode(rows) for name in names}
+
+    def stream(
+        self, rows: Sequence[Row], wants: Mapping[str, Observation], encoded: Encodings | None = None
+    ) -> Iterator[Seen]:
         """Observes rows batch by batch, longest first, so that a lack of memory shows at once.
 
-        Rows that a template cannot encode are left out of batches that read only that template, and have NaN otherwise.
+        A row that no template can encode is in no batch; where only one of several templates fails, it has NaN for it.
 
         Args:
             rows: The rows.
             wants: Observations by name.
+            encoded: What `encode_all` gave for them, if it was asked before.
         """
         readers = {name: want for name, want in wants.items() if not isinstance(want, Text)}
-        names = {want.template or self.template for want in readers.values()}
+        encoded = self.encode_all(rows, wants.values()) if encoded is None else encoded
+        names = list(encoded)
         encoders = {name: self.encoder(name) for name in names}
-        encoded = {name: encoder.encode(rows) for name, encoder in encoders.items()}
         views = sorted({_view(self.template, want) for want in readers.values() if not isinstance(want, TokenCount)})
 
         items: dict[int, dict[tuple[str, Context], Encoded]] = {}

@@ -60,7 +60,7 @@ def to_table(rows: Sequence[Row]) -> pa.Table:
             "id": [row.id for row in rows],
             "messages": [[{"role": m.role, "content": m.content} for m in row.messages] for row in rows],
             "source": [row.source for row in rows],
-            "original": [json.dumps(row.original, ensure_ascii=False) for row in rows],
+            "original": [json.dumps(row.original, default=str) for row in rows],
         },
         schema=SCHEMA,
     )

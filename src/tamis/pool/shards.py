@@ -1,8 +1,8 @@
 """Tables in shards, each complete or not there.
 
-A shard is a Parquet file and, written after it, a small manifest with its digest and the identity of what made it. A file
-without manifest is half done and nobody reads it; a rerun makes it again and keeps the others. A shard that was made from
-other rows, by another model or with other settings is an error that says what differs, never a silent mix.
+A shard is a Parquet file and, written after it, a small manifest with its digest and the identity of what made it. A
+file without manifest is half done and nobody reads it; a rerun makes it again and keeps the others. A shard that was
+made from other rows, by another model or with other settings is an error that says what differs, never a silent mix.
 """
 
 import hashlib

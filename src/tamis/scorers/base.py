@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,7 @@ class Scorer:
         paper: Where the method is published, with its arXiv number.
         cost: Forward passes a row, in words.
         columns: What `score` returns, by column name; every name begins with the method's own.
+        lists: For a list column, what its entries stand for: each row of the target, or each of its tasks in order.
         needs: What a run must bring: `target` (rows of the wanted capability), `sample` (rows of the pool for `fit`).
         version: Raised whenever the same input would give other scores.
     """
@@ -62,6 +63,7 @@ class Scorer:
     paper: ClassVar[str] = ""
     cost: ClassVar[str] = ""
     columns: ClassVar[Mapping[str, str]] = {}
+    lists: ClassVar[Mapping[str, Literal["rows", "tasks"]]] = {}
     needs: ClassVar[frozenset[str]] = frozenset()
     version: ClassVar[int] = 1
 
@@ -106,6 +108,8 @@ class Scorer:
         wrong = [c for c in cls.columns if c != prefix and not c.startswith(prefix + "_")]
         if wrong:
             return f"its columns {wrong} must be named {prefix} or begin with {prefix}_"
+        if set(cls.lists) - set(cls.columns):
+            return f"its lists {sorted(cls.lists)} are not all among its columns"
         if cls.needs - {"target", "sample"}:
             return f"it needs {sorted(cls.needs)}; a run can bring target and sample"
         if not (cls.paper and cls.cost):

@@ -1,7 +1,7 @@
 """RDS+: representation-based data selection."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from tamis.lm.observations import Hidden, Observation
 from tamis.pool.rows import Row
@@ -21,6 +21,7 @@ class RDS(Scorer):
     paper: ClassVar[str] = "Ivison et al. 2025, arXiv 2503.01807"
     cost: ClassVar[str] = "1 pass over the row, no head"
     needs: ClassVar[frozenset[str]] = frozenset({"target"})
+    lists: ClassVar[Mapping[str, Literal["rows", "tasks"]]] = {"rds_similarity": "rows"}
     columns: ClassVar[Mapping[str, str]] = {
         "rds": "highest cosine to a target row",
         "rds_similarity": "cosine to each target row, a list in the target's order",

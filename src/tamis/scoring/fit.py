@@ -1,0 +1,123 @@
+"""What methods learn before they score, kept in files that other pools can use too."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tamis.errors import UserError
+from tamis.pool import shards
+from tamis.pool.rows import Row, from_table
+from tamis.scorers import Scorer, State
+from tamis.scoring.plan import Scoring
+
+SAMPLE_ROWS = 1000
+"""Rows of the pool that a method with `needs = {"sample"}` learns from."""
+
+
+def fit(pool: Path, out: Path, scoring: Scoring, target: Path | None = None, engine: Any = None) -> list[str]:
+    """Lets every method that learns something do so, and keeps what it learned as `out/<method>.safetensors`.
+
+    A state that is already there is used again if the same model, template, settings and target made it.
+
+    Args:
+        pool: The pool's shards, for a sample.
+        out: Gets the states; `fitted.json` is written last.
+        scoring: Methods and model.
+        target: Shards of target rows.
+        engine: The loaded model, if there is one.
+
+    Returns:
+        The methods that learned something.
+
+    Raises:
+        UserError: A target is missing, or a state was made from something else.
+    """
+    from safetensors.numpy import save_file
+
+    scoring.check_target(target)
+    out.mkdir(parents=True, exist_ok=True)
+    if scoring.learners:
+        engine = engine or scoring.engine()
+        targets = _rows(shards.shards(target)) if target else []
+        sample: list[Row] = []
+        if any("sample" in scorer.needs for scorer in scoring.learners.values()):
+            sample = _sample(shards.shards(pool), SAMPLE_ROWS)
+        for name, scorer in scoring.learners.items():
+            rows = {"target": targets, "sample": sample}
+            given = {need: rows[need] for need in sorted(scorer.needs)}
+            identity = state_identity(name, scorer, engine)
+            identity |= {need: shards.combined_digest(row.id for row in some) for need, some in given.items()}
+            path = out / f"{name}.safetensors"
+            if path.exists():
+                differs = shards.difference(_read(path)[1], identity)
+                if differs:
+                    raise UserError(f"{path} was learned with {differs}; choose another folder")
+                continue
+            state = scorer.fit(engine, given.get("target", []), given.get("sample", []))
+            tasks = [row.source for row in targets]
+            part = path.with_suffix(".part")
+            arrays = {key: np.ascontiguousarray(value) for key, value in state.items()}
+            save_file(arrays, part, metadata={"identity": json.dumps(identity), "tasks": json.dumps(tasks)})
+            part.replace(path)
+    shards.write_json(out / "fitted.json", {"methods": sorted(scoring.learners)})
+    return sorted(scoring.learners)
+
+
+def state_identity(name: str, scorer: Scorer, engine: Any) -> dict[str, Any]:
+    """What a state may be used with: the same method, version and settings, and the same model and template."""
+    return {
+        "method": name,
+        "version": scorer.version,
+        "settings": scorer.settings.model_dump(mode="json"),
+        "model": engine.lm.identity,
+        "template": template_digest(engine),
+    }
+
+
+def _read(path: Path) -> tuple[State, dict[str, Any], list[str]]:
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            meta = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        return state, json.loads(meta["identity"]), json.loads(meta["tasks"])
+    except Exception as error:
+        raise UserError(f"{path} is not what a method learned ({error}); fit it again") from error
+
+
+def load_state(path: Path, name: str, scorer: Scorer, engine: Any) -> tuple[State, list[str]]:
+    """A state for use with this scorer and this model, and the task of each target row that it was learned from.
+
+    Raises:
+        UserError: Another model, template, version or settings made it; says which.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: method '{name}' must learn first; run `tamis fit`, or score without --state")
+    state, made, tasks = _read(path)
+    wanted = state_identity(name, scorer, engine)
+    differs = shards.difference({key: made.get(key) for key in wanted}, wanted)
+    if differs:
+        raise UserError(f"{path} was learned with {differs}; fit it again for this run")
+    return state, tasks
+
+
+def template_digest(engine: Any) -> str:
+    """What determines how a row is written for the model."""
+    template = engine.encoder().template
+    return f"{template.name}:{shards.combined_digest([template.header, template.identity])}"
+
+
+def _rows(parts: Iterable[shards.Shard]) -> list[Row]:
+    return [row for shard in parts for row in from_table(shards.load(shard))]
+
+
+def _sample(parts: Sequence[shards.Shard], size: int) -> list[Row]:
+    """The rows with the smallest ids: as random as a digest, and the same whatever the order of the pool."""
+    chosen: list[Row] = []
+    for shard in parts:
+        chosen = sorted(chosen + from_table(shards.load(shard)), key=lambda row: row.id)[:size]
+    return chosen

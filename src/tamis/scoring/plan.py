@@ -1,0 +1,85 @@
+"""What is to be scored with: the methods, the model, and how it reads."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from tamis import settings
+from tamis.errors import UserError
+from tamis.scorers import SCORERS, Scorer
+
+
+class ScoreSettings(settings.Settings):
+    """How the model reads the pool."""
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Type to compute in; `auto` is the one that is fastest on the machine."""
+    max_length: int = Field(default=2048, ge=8)
+    """Tokens of a row at most; a longer row is cut at its end and the column `cut` says by how many."""
+    batch_tokens: int = Field(default=2048, ge=1)
+    """Tokens of a batch at most."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Methods and a model.
+
+    Attributes:
+        methods: Names of methods.
+        model: A model's folder, hub id or `demo`.
+        template: Name of the template.
+        settings: Settings by method.
+        options: How the model reads.
+    """
+
+    methods: Sequence[str]
+    model: str
+    template: str = "chat"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    options: ScoreSettings = field(default_factory=ScoreSettings)
+
+    @cached_property
+    def scorers(self) -> dict[str, Scorer]:
+        """The scorers by name.
+
+        Raises:
+            UserError: An unknown method or setting, or settings for a method that is not asked for.
+        """
+        if not self.methods:
+            raise UserError(f"no method is named; installed are {', '.join(SCORERS.names())}")
+        for name in self.settings:
+            if name not in self.methods:
+                raise UserError(f"settings for '{name}', which is not among the methods {', '.join(self.methods)}")
+        return {
+            name: SCORERS[name](
+                settings.parse(SCORERS[name].Settings, self.settings.get(name) or {}, f"settings of {name}")
+            )
+            for name in dict.fromkeys(self.methods)
+        }
+
+    @property
+    def learners(self) -> dict[str, Scorer]:
+        """Those that learn something before they can score."""
+        return {name: scorer for name, scorer in self.scorers.items() if type(scorer).fit is not Scorer.fit}
+
+    def check_target(self, target: Path | None) -> None:
+        """Refuses a run without the target that a method needs, before anything is loaded.
+
+        Raises:
+            UserError: Which method needs it.
+        """
+        for name, scorer in self.scorers.items():
+            if "target" in scorer.needs and target is None:
+                raise UserError(f"method '{name}' needs a target: rows of what the model should be good at (--target)")
+
+    def engine(self) -> Any:
+        """Loads the model."""
+        from tamis.lm.engine import Engine
+        from tamis.lm.load import load
+
+        options = self.options
+        return Engine(load(self.model, options.dtype), self.template, options.max_length, options.batch_tokens)

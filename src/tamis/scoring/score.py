@@ -1,0 +1,113 @@
+"""The score step: a pool and some methods to score shards, with one pass of the model for all of them."""
+
+import resource
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tamis import __version__
+from tamis.errors import TamisError, UserError
+from tamis.pool import shards
+from tamis.pool.rows import from_table
+from tamis.scorers import SCORERS, Scorer, State
+from tamis.scoring.fit import fit, load_state, state_identity
+from tamis.scoring.plan import Scoring
+from tamis.scoring.rows import prefix, score_rows
+
+
+def score(
+    pool: Path,
+    out: Path,
+    scoring: Scoring,
+    *,
+    target: Path | None = None,
+    states: Path | None = None,
+    indices: Sequence[int] | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Scores the rows of a pool by several methods, one score shard for each shard of the pool.
+
+    Shards that an earlier run finished with the same rows, model, template and settings are kept.
+
+    Args:
+        pool: Folder with the pool's shards.
+        out: Gets the score shards and, last, `scored.json`.
+        scoring: Methods and model.
+        target: Folder with shards of target rows.
+        states: What `fit` kept; learned anew into `out/states` if None.
+        indices: The shards of the pool to score, all if None.
+        overwrite: Score again what is there.
+
+    Returns:
+        The content of `scored.json`: rows, counts of unscorable rows by method and reason, and the work that was done.
+
+    Raises:
+        UserError: Something asked for does not exist, or `out` was made from something else.
+    """
+    scorers = scoring.scorers
+    if states is None:
+        scoring.check_target(target)
+    parts = shards.shards(pool)
+    chosen = list(range(len(parts))) if indices is None else list(indices)
+    for index in chosen:
+        if not 0 <= index < len(parts):
+            raise UserError(f"{pool} has no shard {index}; it has {len(parts)}")
+    engine = scoring.engine()
+    started = time.monotonic()
+    if states is None:
+        states = out / "states"
+        fit(pool, states, scoring, target, engine)
+    learned: dict[str, tuple[State, list[str]]] = {name: ({}, []) for name in scorers}
+    for name, scorer in scoring.learners.items():
+        learned[name] = load_state(states / f"{name}.safetensors", name, scorer, engine)
+    common = {
+        "tamis": __version__,
+        "max_length": scoring.options.max_length,
+        "methods": {name: _identity(name, scorer, engine, learned[name][0]) for name, scorer in scorers.items()},
+    }
+    reasons: dict[str, Counter[str]] = {name: Counter() for name in scorers}
+    rows = reused = 0
+    for index in chosen:
+        identity = common | {"rows": parts[index].sha256}
+        done = None if overwrite else shards.find_shard(out, index, identity)
+        if done is None:
+            table = score_rows(from_table(shards.load(parts[index])), scorers, learned, engine)
+            done = shards.write_shard(out, index, table, identity)
+        else:
+            table = shards.load(done, [f"{prefix(name)}_reason" for name in scorers])
+            reused += 1
+        if done.rows != parts[index].rows:
+            raise TamisError(f"{done.path} has {done.rows} rows, but the pool's shard has {parts[index].rows}")
+        rows += done.rows
+        for name, counter in reasons.items():
+            counter.update(why for why in table.column(f"{prefix(name)}_reason").to_pylist() if why is not None)
+    seconds = time.monotonic() - started
+    result = {
+        "rows": rows,
+        "shards": len(chosen),
+        "shards_reused": reused,
+        "unscorable": {name: dict(counter) for name, counter in reasons.items()},
+        "work": work_done(engine.work, seconds),
+        "model": engine.lm.identity,
+    }
+    shards.write_json(out / "scored.json", result)
+    return result
+
+
+def work_done(work: Any, seconds: float) -> dict[str, float]:
+    """The accounting of a step: what was read, how fast, in how much memory."""
+    return asdict(work) | {
+        "seconds": round(seconds, 2),
+        "tokens_per_second": round(work.tokens / seconds, 1) if seconds else 0.0,
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+def _identity(name: str, scorer: Scorer, engine: Any, state: State) -> dict[str, Any]:
+    learned = [f"{key}:{value.shape}:{value.tobytes().hex()}" for key, value in sorted(state.items())]
+    return {"origin": SCORERS.origin(name), "state": shards.combined_digest(learned)} | state_identity(
+        name, scorer, engine
+    )
