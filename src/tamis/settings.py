@@ -12,7 +12,7 @@ from tamis.errors import UserError
 class Settings(BaseModel):
     """Base of every settings class: frozen, and an unknown key is an error rather than a silent default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 S = TypeVar("S", bound=BaseModel)

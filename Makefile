@@ -1,0 +1,28 @@
+# Two commands do everything: `make demo` and `make test`. Both make .venv first, which costs no time once it is there.
+PYTHON ?= python3.11
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: demo test lint compile bench clean
+
+demo: $(READY)
+	$(BIN)/tamis demo
+
+test: $(READY) lint
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest --cov=src/tamis --cov-report=term:skip-covered --cov-fail-under=90
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+compile: $(READY)
+	$(BIN)/tamis compile
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $(READY)
+
+clean:
+	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache

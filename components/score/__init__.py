@@ -1,0 +1,5 @@
+"""The step `score`."""
+
+from tamis.components.score.component import score
+
+__all__ = ["score"]

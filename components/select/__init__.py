@@ -1,0 +1,5 @@
+"""The step `select`."""
+
+from tamis.components.select.component import select
+
+__all__ = ["select"]

@@ -1,0 +1,48 @@
+"""The pipeline on this machine: the same DAG through KFP's local runner, no cluster needed."""
+
+import os
+import shutil
+from pathlib import Path
+
+from tamis.config import RunConfig
+from tamis.errors import TamisError
+
+
+def run(config: RunConfig, out: Path) -> dict[str, Path]:
+    """Runs `select-and-finetune` in subprocesses.
+
+    What an earlier run in the same folder did with the same inputs, settings and program is used again.
+
+    Args:
+        config: The run's configuration, its fingerprint filled in.
+        out: Gets the artifacts of every step, and the report.
+
+    Returns:
+        The report's files by name: `page`, `summary`, `figures`.
+
+    Raises:
+        TamisError: A step failed; its own message stands in the log above.
+    """
+    from kfp import local
+    from tamis.pipelines.select_and_finetune import select_and_finetune
+
+    # The local runner runs at most two steps at a time; each gets its share of the cores.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
+    out.mkdir(parents=True, exist_ok=True)
+    local.init(
+        runner=local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(out / "artifacts"),
+        enable_caching=True,
+        cache_root=str(out / "cache"),
+    )
+    try:
+        task = select_and_finetune(**config.model_dump())
+    except RuntimeError as error:
+        raise TamisError(
+            f"a step of the run failed; its message stands above ({str(error).splitlines()[0]})"
+        ) from error
+    files = {}
+    for name, suffix in (("page", "html"), ("summary", "md"), ("figures", "json")):
+        files[name] = out / f"report.{suffix}"
+        shutil.copyfile(task.outputs[name].path, files[name])
+    return files

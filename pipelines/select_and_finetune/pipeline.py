@@ -1,0 +1,90 @@
+"""The DAG: score a pool by several methods, select, fine-tune and evaluate every arm, report against random."""
+
+from collections import namedtuple
+from typing import List, NamedTuple  # noqa: UP035
+
+from kfp import dsl
+from tamis.components.evaluate import evaluate
+from tamis.components.finetune import finetune
+from tamis.components.fit import fit
+from tamis.components.prepare import prepare
+from tamis.components.report import report
+from tamis.components.score import score
+from tamis.components.select import select
+
+
+@dsl.pipeline(name="select-and-finetune", description="Which instruction data is worth training on?")
+def select_and_finetune(
+    pool: str,
+    target: str = "",
+    heldout: str = "",
+    model: str = "demo",
+    template: str = "chat",
+    methods: List[str] = ["ifd", "rds"],  # noqa: B006, UP006
+    budget: str = "10%",
+    random_seeds: List[int] = [0, 1],  # noqa: B006, UP006
+    extra_arms: List[str] = [],  # noqa: B006, UP006
+    preparation: dict = {},  # noqa: B006
+    scoring: dict = {},  # noqa: B006
+    method_settings: dict = {},  # noqa: B006
+    selectors: dict = {},  # noqa: B006
+    training: dict = {},  # noqa: B006
+    evaluation: dict = {},  # noqa: B006
+    fingerprint: str = "",
+) -> NamedTuple("Outputs", [("page", dsl.HTML), ("summary", dsl.Markdown), ("figures", dsl.Artifact)]):  # noqa: UP014
+    """Scores a pool by each method, selects, fine-tunes and evaluates every arm, and compares them with random ones.
+
+    Args:
+        pool: File or folder of candidate rows.
+        target: Rows that show what the model should become good at.
+        heldout: Rows kept for evaluation.
+        model: A model's folder, hub id or `demo`.
+        template: How conversations are written: chat, alpaca, plain or tulu.
+        methods: Methods to score and select by.
+        budget: Rows for each arm: a share of the pool or a number.
+        random_seeds: One random arm for each seed.
+        extra_arms: Further arms: full, balanced-random-0.
+        preparation: How the pool is read: format, duplicates, contamination, shard_rows.
+        scoring: How the model reads the pool: dtype, max_length, batch_tokens.
+        method_settings: Settings by method.
+        selectors: Another selector for a method.
+        training: How each arm is fine-tuned: method, zero_stage, epochs, learning_rate and so on.
+        evaluation: How each arm is evaluated: tasks, limit, batch_size and so on.
+        fingerprint: Digest of what the names stand for; a changed one makes cached steps run again.
+
+    Returns:
+        page: The report as one HTML page.
+        summary: The same in short, as Markdown.
+        figures: All its figures, as JSON.
+    """
+    reading = {"model": model, "template": template, "fingerprint": fingerprint}
+    ready = prepare(pool=pool, target=target, heldout=heldout, options=preparation, fingerprint=fingerprint)
+    prepared = ready.outputs["prepared"]
+    how = {"methods": methods, "method_settings": method_settings, "options": scoring, **reading}
+    learned = fit(prepared=prepared, **how)
+    with dsl.ParallelFor(ready.outputs["shards"]) as shard:
+        scored = score(prepared=prepared, states=learned.outputs["states"], shard=shard, **how)
+    chosen = select(
+        prepared=prepared,
+        scores=dsl.Collected(scored.outputs["scores"]),
+        methods=methods,
+        budget=budget,
+        random_seeds=random_seeds,
+        extra_arms=extra_arms,
+        method_settings=method_settings,
+        selectors=selectors,
+    )
+    selections = chosen.outputs["selections"]
+    base = evaluate(prepared=prepared, arm="base", evaluation=evaluation, **reading)
+    with dsl.ParallelFor(chosen.outputs["arms"]) as arm:
+        trained = finetune(selections=selections, arm=arm, training=training, **reading)
+        judged = evaluate(prepared=prepared, arm=arm, tuned=trained.outputs["tuned"], evaluation=evaluation, **reading)
+    told = report(
+        prepared=prepared,
+        scores=dsl.Collected(scored.outputs["scores"]),
+        selections=selections,
+        base=base.outputs["evaluated"],
+        evaluations=dsl.Collected(judged.outputs["evaluated"]),
+    )
+    outputs = namedtuple("Outputs", ["page", "summary", "figures"])
+    return outputs(told.outputs["page"], told.outputs["summary"], told.outputs["figures"])

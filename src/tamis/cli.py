@@ -1,0 +1,310 @@
+"""`tamis …`, a thin face over the library: each command reads its options and makes one call.
+
+Nothing heavy is imported before a command needs it, so `--help` answers at once.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tamis import __version__
+from tamis.errors import TamisError, UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns 0, 2 for the user's mistakes and 1 for failures."""
+    args = _parser().parse_args(argv)
+    logging.basicConfig(
+        level=logging.INFO if not args.debug else logging.DEBUG, format="%(message)s", stream=sys.stderr
+    )
+    for noisy in ("httpx", "urllib3", "filelock", "fsspec"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        args.run(args)
+        return 0
+    except KeyboardInterrupt:
+        print("tamis: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    except Exception as error:
+        if args.debug:
+            raise
+        if isinstance(error, TamisError):
+            print(f"tamis: {error}", file=sys.stderr)
+            return 2 if isinstance(error, UserError) else 1
+        reason = " ".join(str(error).split())[:300]
+        print(f"tamis: {type(error).__name__}: {reason} (run it again with --debug for the details)", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tamis", description="Which instruction data is worth training on?")
+    parser.add_argument("--version", action="version", version=f"tamis {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, run: Callable[[Any], None], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        return sub
+
+    def out(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder that gets the results")
+
+    def changes(sub: argparse.ArgumentParser, example: str) -> None:
+        sub.add_argument(
+            "--set", action="append", default=[], metavar="KEY=VALUE", help=f"a setting, such as {example}"
+        )
+
+    def reading(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--model", default="demo", help="a model's folder, a hub id, or demo (default)")
+        sub.add_argument("--template", default="chat", help="chat (default), alpaca, plain or tulu")
+
+    sub = command("demo", _demo, "run the whole path on the quickstart data, on this machine")
+    sub.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="default: runs/demo")
+
+    sub = command("run", _run, "run the pipeline on this machine as a configuration file says")
+    sub.add_argument("config", type=Path, help="a YAML file with the pipeline's parameters")
+    changes(sub, "training.epochs=2")
+    sub.add_argument("--out", type=Path, metavar="DIR", help="default: runs/<name of the configuration>")
+
+    sub = command("prepare", _prepare, "read and check a pool, and write it as Parquet shards")
+    sub.add_argument("pool", type=Path, help="a file or a folder of files")
+    sub.add_argument("--target", type=Path, help="rows of what the model should become good at")
+    sub.add_argument("--heldout", type=Path, help="rows kept for evaluation")
+    out(sub)
+    changes(sub, "shard_rows=5000")
+    sub.add_argument("--overwrite", action="store_true", help="replace what another run left in --out")
+
+    sub = command("score", _score, "score a pool by one or several methods in one pass")
+    sub.add_argument("pool", type=Path, help="a prepared folder, or files as for prepare")
+    sub.add_argument("--method", action="append", required=True, metavar="NAME", help="may be given several times")
+    reading(sub)
+    sub.add_argument("--target", type=Path, help="rows of what the model should become good at")
+    sub.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
+    sub.add_argument("--max-length", type=int, default=2048, help="tokens of a row at most (default: 2048)")
+    sub.add_argument("--states", type=Path, metavar="DIR", help="what methods learned in an earlier run")
+    out(sub)
+    changes(sub, "ifd.ratio=loss")
+    sub.add_argument("--overwrite", action="store_true", help="score again what is already there")
+
+    sub = command("select", _select, "select rows by scores: ordered ids, and a reason for every row of the pool")
+    sub.add_argument("pool", type=Path, help="the prepared folder that was scored")
+    sub.add_argument("--scores", type=Path, required=True, metavar="DIR", help="what tamis score wrote")
+    sub.add_argument("--method", action="append", default=[], metavar="NAME", help="may be given several times")
+    sub.add_argument("--budget", default="10%", help="a share of the pool or a number of rows (default: 10%%)")
+    sub.add_argument("--random-seed", action="append", default=[], type=int, metavar="SEED", help="adds a random arm")
+    sub.add_argument("--arm", action="append", default=[], metavar="NAME", help="adds full or balanced-random-SEED")
+    out(sub)
+    changes(sub, "ifd.ratio=loss or selectors.ifd.selector=middle")
+
+    sub = command("finetune", _finetune, "fine-tune a model on selected rows with DeepSpeed")
+    sub.add_argument("selected", type=Path, help="a folder that tamis select wrote for one arm")
+    reading(sub)
+    out(sub)
+    changes(sub, "epochs=2")
+
+    sub = command("evaluate", _evaluate, "evaluate a model on held-out rows and with lm-eval")
+    sub.add_argument("model", help="a model's folder, a hub id, or demo")
+    sub.add_argument("--template", default="chat", help="chat (default), alpaca, plain or tulu")
+    sub.add_argument("--heldout", type=Path, help="held-out rows: a folder of shards, or files as for prepare")
+    sub.add_argument("--task", action="append", default=[], metavar="TASK", help="an lm-eval task's name or folder")
+    sub.add_argument("--arm", default="model", help="what to call it in a report")
+    out(sub)
+    changes(sub, "limit=200")
+
+    sub = command("report", _report, "compare evaluated arms: is the selection better than random?")
+    sub.add_argument("--prepared", type=Path, required=True, metavar="DIR", help="what tamis prepare wrote")
+    sub.add_argument("--scores", type=Path, action="append", default=[], metavar="DIR", help="what tamis score wrote")
+    sub.add_argument("--selections", type=Path, required=True, metavar="DIR", help="what tamis select wrote")
+    sub.add_argument("evaluations", type=Path, nargs="+", help="folders that tamis evaluate wrote")
+    out(sub)
+
+    sub = command("methods", _methods, "list the installed methods, or show one with its settings")
+    sub.add_argument("name", nargs="?", help="a method's name")
+
+    sub = command("compile", _compile, "compile the components and pipelines to YAML")
+    sub.add_argument("--check", action="store_true", help="only say whether the compiled files are up to date")
+    return parser
+
+
+def _values(changes: Sequence[str]) -> dict[str, Any]:
+    from tamis.config import assign
+
+    values: dict[str, Any] = {}
+    for change in changes:
+        assign(values, change)
+    return values
+
+
+def _demo(args: Any) -> None:
+    from importlib.resources import files
+
+    quickstart = Path(str(files("tamis.pipelines") / "select_and_finetune" / "quickstart"))
+    _pipeline(quickstart / "run.yaml", [f"{key}={quickstart / value}" for key, value in DEMO_FILES.items()], args.out)
+
+
+DEMO_FILES = {"pool": "pool.jsonl", "target": "target.jsonl", "heldout": "heldout.jsonl"}
+
+
+def _run(args: Any) -> None:
+    _pipeline(args.config, args.set, args.out or Path("runs") / args.config.stem)
+
+
+def _pipeline(config_file: Path, changes: Sequence[str], out: Path) -> None:
+    from tamis.config import read_config
+    from tamis.preflight import check, fingerprint
+
+    config = read_config(config_file, list(changes))
+    check(config)
+    from tamis.pipelines.local import run
+
+    files = run(config.model_copy(update={"fingerprint": fingerprint(config)}), out)
+    print(files["summary"].read_text())
+    print(f"Report: {files['page']}")
+
+
+def _prepare(args: Any) -> None:
+    from tamis import settings
+    from tamis.pool.prepare import PrepareSettings, prepare
+
+    options = settings.parse(PrepareSettings, _values(args.set), "settings of prepare")
+    result = prepare(
+        args.pool, args.out, target=args.target, heldout=args.heldout, options=options, overwrite=args.overwrite
+    )
+    for name in ("pool", "target", "heldout"):
+        if name in result:
+            part = result[name]
+            print(f"{name}: {part['rows']} rows of {part['read']} read, in {part['shards']} shards")
+            for reason, count in sorted(part["rejected"].items()):
+                print(f"  {count} left out: {reason}")
+    print(f"Written to {args.out}; what was left out, and why, is in rejected.parquet there")
+
+
+def _shards_of(path: Path, part: str, out: Path) -> Path:
+    """The shards behind a path that a person gave: those of a prepared folder, or of files prepared now into `out`."""
+    from tamis.pool.prepare import prepare
+
+    if (path / "prepared.json").exists():
+        path = path / part
+    if list(path.glob("shard-*.parquet")):
+        return path
+    prepare(path, out)
+    return out / "pool"
+
+
+def _score(args: Any) -> None:
+    from tamis import settings
+    from tamis.scoring import ScoreSettings, Scoring, score
+
+    options = settings.parse(ScoreSettings, {"dtype": args.dtype, "max_length": args.max_length}, "options of score")
+    scoring = Scoring(args.method, args.model, args.template, _values(args.set), options)
+    prepared_target = args.pool / "target"
+    known = args.target or (prepared_target if prepared_target.exists() else None)
+    scoring.check_target(known)
+    pool = _shards_of(args.pool, "pool", args.out / "prepared")
+    target = _shards_of(known, "target", args.out / "prepared-target") if known else None
+    result = score(pool, args.out, scoring, target=target, states=args.states, overwrite=args.overwrite)
+    work = result["work"]
+    print(f"{result['rows']} rows in {result['shards']} shards ({result['shards_reused']} were there already)")
+    for method, reasons in result["unscorable"].items():
+        for reason, count in reasons.items():
+            print(f"  {count} not scored by {method}: {reason}")
+    print(f"{work['tokens']} tokens at {work['tokens_per_second']} a second; written to {args.out}")
+
+
+def _select(args: Any) -> None:
+    from tamis.selecting import select
+
+    values = _values(args.set)
+    pool = args.pool / "pool" if (args.pool / "prepared.json").exists() else args.pool
+    arms = select(
+        pool,
+        [args.scores],
+        args.out,
+        methods=args.method,
+        budget=args.budget,
+        random_seeds=args.random_seed,
+        extra_arms=args.arm,
+        selectors=values.pop("selectors", {}),
+        method_settings=values,
+    )
+    print(f"{', '.join(arms)}: written to {args.out}")
+
+
+def _finetune(args: Any) -> None:
+    from tamis import settings
+    from tamis.finetune import TrainingSettings, finetune
+
+    options = settings.parse(TrainingSettings, _values(args.set), "settings of finetune")
+    result = finetune(args.selected, args.model, args.out, options, template=args.template)
+    print(f"loss {result.final_loss:.4f} after {result.seconds:.0f} s; the model is in {args.out}")
+
+
+def _evaluate(args: Any) -> None:
+    from tamis import settings
+    from tamis.evaluate import EvaluationSettings, evaluate
+
+    values = _values(args.set)
+    if args.task:
+        values["tasks"] = args.task
+    options = settings.parse(EvaluationSettings, values, "settings of evaluate")
+    if not (args.heldout or options.tasks):
+        raise UserError("nothing to evaluate on: give --heldout rows or a --task")
+    heldout = _shards_of(args.heldout, "heldout", args.out / "prepared") if args.heldout else None
+    result = evaluate(args.model, args.out, options, heldout=heldout, template=args.template, arm=args.arm)
+    print(result.summary())
+
+
+def _report(args: Any) -> None:
+    from tamis.report import report
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    files = {
+        name: args.out / f"report.{end}" for name, end in (("page", "html"), ("summary", "md"), ("figures", "json"))
+    }
+    report(
+        prepared=args.prepared,
+        scores=args.scores,
+        selections=args.selections,
+        evaluations=args.evaluations,
+        **files,
+    )
+    print(files["summary"].read_text())
+    print(f"Report: {files['page']}")
+
+
+def _methods(args: Any) -> None:
+    from tamis.scorers import SCORERS
+
+    if args.name:
+        scorer = SCORERS[args.name]
+        print(f"{args.name} ({SCORERS.origin(args.name)})\n\n{scorer.__doc__}")
+        print(f"Needs: {', '.join(sorted(scorer.needs)) or 'only the pool'}\nCost: {scorer.cost}\nColumns:")
+        for column, text in scorer.columns.items():
+            print(f"  {column}: {text}")
+        print("Settings:" if scorer.Settings.model_fields else "Settings: none")
+        for name, field in scorer.Settings.model_fields.items():
+            print(f"  {name} = {field.default!r}: {field.description or field.annotation}")
+        return
+    for name in SCORERS.names():
+        scorer = SCORERS[name]
+        print(f"{name}\n  paper: {scorer.paper}\n  needs: {', '.join(sorted(scorer.needs)) or 'only the pool'}")
+        print(f"  cost: {scorer.cost}\n  columns: {', '.join(scorer.columns)}")
+
+
+def _compile(args: Any) -> None:
+    from tamis.pipelines.build import write
+
+    stale = write(check=args.check)
+    if args.check and stale:
+        raise UserError(f"out of date: {', '.join(map(str, stale))}; run `tamis compile` and commit the result")
+    print("\n".join(f"written: {path}" for path in stale) or "every compiled file is up to date")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""One run's configuration: the same names as the pipeline's parameters, whoever starts the run."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field
+
+from tamis import settings
+from tamis.errors import UserError
+
+
+class RunConfig(settings.Settings):
+    """What a run of `select-and-finetune` is given.
+
+    The pipeline has the same parameters by the same names with the same defaults (a test compares them), so a run can
+    be started from a file, from the command line or from the Kubeflow form.
+    """
+
+    pool: str
+    """File or folder of candidate rows (JSON lines, JSON, CSV, Parquet; also gzip and zstd)."""
+    target: str = ""
+    """Rows that show what the model should become good at; needed by `rds` and other target-aware methods."""
+    heldout: str = ""
+    """Rows kept for evaluation: every arm's loss on them decides the verdict. Overlapping pool rows are left out."""
+    model: str = "demo"
+    """A model's folder, a hub id, or `demo`."""
+    template: str = "chat"
+    """How conversations are written: `chat` (the model's own), `alpaca`, `plain` or `tulu`."""
+    methods: list[str] = ["ifd", "rds"]
+    """Methods to score and select by; each becomes an arm."""
+    budget: str = "10%"
+    """Rows that each arm may train on: a share of the pool or a number."""
+    random_seeds: list[int] = [0, 1]
+    """One random arm for each seed; the methods are judged against them."""
+    extra_arms: list[str] = []
+    """Further arms: `full` (the whole pool), `balanced-random-0` (equally from each source)."""
+    preparation: dict[str, Any] = Field(default_factory=dict)
+    """How the pool is read and checked: format, duplicates, contamination, shard_rows."""
+    scoring: dict[str, Any] = Field(default_factory=dict)
+    """How the model reads the pool: dtype, max_length, batch_tokens."""
+    method_settings: dict[str, Any] = Field(default_factory=dict)
+    """Settings by method: `{"ifd": {"ratio": "perplexity"}}`; `tamis methods NAME` lists them."""
+    selectors: dict[str, Any] = Field(default_factory=dict)
+    """Another selector for a method: `{"ifd": {"selector": "top", "column": "ifd", "keep": "ifd < 1"}}`."""
+    training: dict[str, Any] = Field(default_factory=dict)
+    """How each arm is fine-tuned: method (full or lora), zero_stage, epochs, learning_rate and so on."""
+    evaluation: dict[str, Any] = Field(default_factory=dict)
+    """How each arm is evaluated: tasks (lm-eval names or local folders), limit, batch_size and so on."""
+    fingerprint: str = ""
+    """Digest of what the names stand for; a changed one makes cached steps run again. `tamis run` fills it in."""
+
+
+def read_config(path: Path, changes: list[str]) -> RunConfig:
+    """Reads a run configuration.
+
+    Args:
+        path: A YAML file; paths in it are relative to the working directory.
+        changes: `key=value` strings that override it; `training.epochs=2` reaches into a group, values are YAML.
+
+    Raises:
+        UserError: The file cannot be read, or a name is unknown (with the nearest known one).
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds no `name: value` lines")
+    for change in changes:
+        assign(values, change)
+    return settings.parse(RunConfig, values, str(path))
+
+
+def assign(values: dict[str, Any], change: str) -> None:
+    """Applies one `key=value`, where `a.b=1` sets `b` in the group `a`.
+
+    Raises:
+        UserError: It has no `=`, or reaches into something that is no group.
+    """
+    key, equals, text = change.partition("=")
+    if not (equals and key):
+        raise UserError(f"--set {change}: write it as key=value")
+    *groups, last = key.split(".")
+    for group in groups:
+        inner = values.setdefault(group, {})
+        if not isinstance(inner, dict):
+            raise UserError(f"--set {change}: '{group}' is not a group of settings")
+        values = inner
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {change}: the value is not YAML") from error

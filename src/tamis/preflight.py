@@ -1,0 +1,63 @@
+"""Checks of a whole run before anything expensive starts: names, settings, files, budget."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from tamis import settings
+from tamis.config import RunConfig
+from tamis.errors import UserError
+from tamis.evaluate import EvaluationSettings
+from tamis.finetune import TrainingSettings
+from tamis.pool import shards
+from tamis.pool.prepare import PrepareSettings
+from tamis.pool.read import files
+from tamis.scoring import ScoreSettings, Scoring
+
+
+def check(config: RunConfig) -> None:
+    """Refuses a run that would fail later.
+
+    Raises:
+        UserError: The first thing that is wrong.
+    """
+    from tamis.selecting import check_arms
+
+    for name in ("pool", "target", "heldout"):
+        value = getattr(config, name)
+        if value:
+            files(Path(value))
+    settings.parse(PrepareSettings, config.preparation, "preparation")
+    settings.parse(TrainingSettings, config.training, "training")
+    evaluation = settings.parse(EvaluationSettings, config.evaluation, "evaluation")
+    if not config.heldout and not evaluation.tasks:
+        raise UserError("nothing to evaluate on: give heldout rows, or tasks in evaluation")
+    options = settings.parse(ScoreSettings, config.scoring, "scoring")
+    scoring = Scoring(config.methods, config.model, config.template, config.method_settings, options)
+    scoring.check_target(Path(config.target) if config.target else None)
+    check_arms(
+        methods=config.methods,
+        budget=config.budget,
+        random_seeds=config.random_seeds,
+        extra_arms=config.extra_arms,
+        method_settings=config.method_settings,
+        selectors=config.selectors,
+    )
+
+
+def fingerprint(config: RunConfig) -> str:
+    """Digest of the files that a configuration names and of this program, for the caches of a run."""
+    named: list[Path] = []
+    for value in (config.pool, config.target, config.heldout, config.model, *config.evaluation.get("tasks", [])):
+        path = Path(str(value))
+        if value and path.exists():
+            named += _contents(path)
+    program = Path(__file__).parent
+    return shards.combined_digest([*_digests(named), *_digests(sorted(program.rglob("*.py")))])
+
+
+def _contents(path: Path) -> list[Path]:
+    return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+
+
+def _digests(paths: Iterable[Path]) -> list[str]:
+    return [f"{path.name}:{shards.file_digest(path)}" for path in paths]
