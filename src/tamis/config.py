@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from tamis import settings
 from tamis.errors import UserError
@@ -16,6 +16,8 @@ class RunConfig(settings.Settings):
     The pipeline has the same parameters by the same names with the same defaults (a test compares them), so a run can
     be started from a file, from the command line or from the Kubeflow form.
     """
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)  # a budget may be written as a number
 
     pool: str
     """File or folder of candidate rows (JSON lines, JSON, CSV, Parquet; also gzip and zstd)."""

@@ -1,0 +1,168 @@
+"""The score step with a real small model: every row ends as scored or with a reason, old results are never mixed in."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tamis.errors import TamisError, UserError
+from tamis.pool import shards
+from tamis.pool.prepare import PrepareSettings, prepare
+from tamis.pool.rows import Row
+from tamis.scorers import Scorer
+from tamis.scorers.base import Array, State
+from tamis.scoring import ScoreSettings, Scoring, fit, score
+from tamis.scoring.rows import score_rows
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prepared")
+    rows = [{"prompt": f"What comes after {i}?", "response": f"After {i} comes {i + 1}."} for i in range(10)]
+    rows.append({"prompt": "very long " * 300, "response": "no"})
+    rows.append({"prompt": "One word?", "response": "Yes"})
+    (folder / "pool.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    tasks = ["count", "count", "name"]
+    target = [{"prompt": f"After {i}?", "response": f"{i + 1}", "source": task} for i, task in enumerate(tasks)]
+    (folder / "target.jsonl").write_text("".join(json.dumps(r) + "\n" for r in target))
+    options = PrepareSettings(shard_rows=5)
+    prepare(folder / "pool.jsonl", folder / "out", target=folder / "target.jsonl", options=options)
+    return folder / "out"
+
+
+def plan(model: Path, *methods: str, **settings: object) -> Scoring:
+    return Scoring(methods, str(model), settings=settings, options=ScoreSettings(max_length=128, dtype="float32"))
+
+
+def read(folder: Path) -> dict[str, dict[str, object]]:
+    return {row["id"]: row for shard in shards.shards(folder) for row in shards.load(shard).to_pylist()}
+
+
+def test_every_row_is_scored_or_has_a_reason(prepared: Path, small_model: Path, tmp_path: Path) -> None:
+    scoring = plan(small_model, "ifd", "rds", "length", "superfiltering")
+    result = score(prepared / "pool", tmp_path / "s", scoring, target=prepared / "target")
+    rows = read(tmp_path / "s")
+    assert result["rows"] == len(rows) == 12
+    status = [row["status"] for row in rows.values()]
+    assert sorted(set(status)) == ["partly", "scored", "unscorable"]
+    (long,) = (row for row in rows.values() if row["status"] == "unscorable")
+    assert long["ifd_reason"] == "the prompt alone fills the 128 tokens that the model may read"
+    assert long["ifd"] is None and long["rds_similarity"] is None and long["length"] is None
+    (short,) = (row for row in rows.values() if row["status"] == "partly")
+    assert short["superfiltering_reason"] == "no finite value of: alone"  # one token: nothing to average
+    assert short["ifd"] == pytest.approx(short["ifd_loss_given"] / short["ifd_loss_alone"])
+    for row in rows.values():
+        for name in ("ifd", "rds", "length", "superfiltering"):
+            assert (row[name] is None) == (row[f"{name}_reason"] is not None)
+    assert result["unscorable"]["superfiltering"] == {
+        "no finite value of: alone": 1,
+        "the prompt alone fills the 128 tokens that the model may read": 1,
+    }
+
+
+def test_list_columns_name_their_tasks(prepared: Path, small_model: Path, tmp_path: Path) -> None:
+    score(prepared / "pool", tmp_path / "s", plan(small_model, "rds"), target=prepared / "target")
+    field = pq.read_schema(shards.shards(tmp_path / "s")[0].path).field("rds_similarity")
+    assert json.loads(field.metadata[b"tasks"]) == ["count", "count", "name"]
+
+
+def test_shards_can_be_scored_apart_with_what_was_learned_once(
+    prepared: Path, small_model: Path, tmp_path: Path
+) -> None:
+    scoring = plan(small_model, "rds", "ifd")
+    score(prepared / "pool", tmp_path / "whole", scoring, target=prepared / "target")
+    assert fit(prepared / "pool", tmp_path / "states", scoring, prepared / "target") == ["rds"]
+    for i in (2, 0, 1):
+        score(prepared / "pool", tmp_path / f"{i}", scoring, states=tmp_path / "states", indices=[i])
+        one, whole = (
+            shards.load(shards.Shard(p, 0, shards.file_digest(p), {}))
+            for p in (shards.shard_path(tmp_path / f"{i}", i), shards.shard_path(tmp_path / "whole", i))
+        )
+        assert one.equals(whole)
+
+
+def test_a_second_run_does_only_what_is_missing(prepared: Path, small_model: Path, tmp_path: Path) -> None:
+    scoring = plan(small_model, "ifd")
+    score(prepared / "pool", tmp_path / "s", scoring)
+    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "s").glob("shard-*.parquet")}
+    content = shards.shard_path(tmp_path / "s", 1).read_bytes()
+    shards.shard_path(tmp_path / "s", 1).with_suffix(".json").unlink()  # as after a crash
+    again = score(prepared / "pool", tmp_path / "s", scoring)
+    assert again["shards_reused"] == 2
+    changed = [n for n, t in kept.items() if (tmp_path / "s" / n).stat().st_mtime_ns != t]
+    assert changed == ["shard-00001.parquet"]
+    assert shards.shard_path(tmp_path / "s", 1).read_bytes() == content
+
+
+def test_other_settings_never_mix_with_old_scores(prepared: Path, small_model: Path, tmp_path: Path) -> None:
+    score(prepared / "pool", tmp_path / "s", plan(small_model, "ifd"))
+    with pytest.raises(UserError, match="methods.ifd.settings.ratio 'loss' \\(now 'perplexity'\\)"):
+        score(prepared / "pool", tmp_path / "s", plan(small_model, "ifd", ifd={"ratio": "perplexity"}))
+    score(prepared / "pool", tmp_path / "s", plan(small_model, "ifd", ifd={"ratio": "perplexity"}), overwrite=True)
+
+
+def test_what_another_model_learned_is_refused(
+    prepared: Path, small_model: Path, demo_folder: Path, tmp_path: Path
+) -> None:
+    fit(prepared / "pool", tmp_path / "states", plan(small_model, "rds"), prepared / "target")
+    with pytest.raises(UserError, match=r"was learned with model\.digest"):
+        score(prepared / "pool", tmp_path / "s", plan(demo_folder, "rds"), states=tmp_path / "states")
+    with pytest.raises(UserError, match="must learn first"):
+        score(prepared / "pool", tmp_path / "s", plan(small_model, "rds"), states=tmp_path / "nothing")
+    (tmp_path / "states" / "rds.safetensors").write_bytes(b"junk")
+    with pytest.raises(UserError, match="is not what a method learned"):
+        score(prepared / "pool", tmp_path / "s", plan(small_model, "rds"), states=tmp_path / "states")
+
+
+@pytest.mark.parametrize(
+    ("methods", "settings", "message"),
+    [
+        ([], {}, "no method is named"),
+        (["idf"], {}, "no scorer 'idf'; did you mean 'ifd'"),
+        (["ifd"], {"ifd": {"ration": "loss"}}, "unknown setting 'ration'; did you mean 'ratio'"),
+        (["ifd"], {"rds": {}}, "settings for 'rds', which is not among"),
+        (["rds"], {}, "method 'rds' needs a target"),
+    ],
+)
+def test_mistakes_are_found_before_a_model_is_loaded(
+    prepared: Path, tmp_path: Path, methods: list[str], settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        score(prepared / "pool", tmp_path / "s", Scoring(methods, "/no/such/model", settings=settings))
+
+
+class Sick(Scorer):
+    """Gives NaN and infinity for some rows, and columns that it did not declare when asked to."""
+
+    columns = {"sick": "a value"}
+    wrong = False
+
+    @property
+    def observes(self) -> Mapping[str, object]:
+        from tamis.lm.observations import TokenCount
+
+        return {"tokens": TokenCount()}
+
+    def score(self, seen: Mapping[str, Array], state: State) -> dict[str, Array]:
+        values = seen["tokens"].copy()
+        values[0], values[1] = np.nan, np.inf
+        return {"other" if self.wrong else "sick": values}
+
+
+@pytest.fixture(scope="module")
+def engine(small_model: Path) -> object:
+    return plan(small_model, "ifd").engine()
+
+
+def test_nan_and_infinity_are_never_scores(engine: object, row: object) -> None:
+    rows: Sequence[Row] = [row(f"q{i}", "a b c") for i in range(4)]  # type: ignore[operator]
+    table = score_rows(rows, {"sick": Sick(None)}, {"sick": ({}, [])}, engine).to_pylist()
+    assert [r["sick"] is None for r in table] == [r["sick_reason"] is not None for r in table]
+    assert sum(r["sick"] is None for r in table) == 2
+    assert [r["id"] for r in table] == [r.id for r in rows]
+    Sick.wrong = True
+    with pytest.raises(TamisError, match="not those that it declares"):
+        score_rows(rows, {"sick": Sick(None)}, {"sick": ({}, [])}, engine)
