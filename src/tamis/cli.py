@@ -4,6 +4,7 @@ Nothing heavy is imported before a command needs it, so `--help` answers at once
 """
 
 import argparse
+import errno
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -37,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"tamis: {error}", file=sys.stderr)
             return 2 if isinstance(error, UserError) else 1
         reason = " ".join(str(error).split())[:300]
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            print(f"tamis: the results cannot be written: {reason}; free some space or choose --out", file=sys.stderr)
+            return 1
         print(f"tamis: {type(error).__name__}: {reason} (run it again with --debug for the details)", file=sys.stderr)
         return 1
 
