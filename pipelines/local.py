@@ -15,7 +15,7 @@ def run(config: RunConfig, out: Path) -> dict[str, Path]:
 
     Args:
         config: The run's configuration, its fingerprint filled in.
-        out: Gets the artifacts of every step, and the report.
+        out: Gets the artifacts of every step, the report and the selections.
 
     Returns:
         The report's files by name: `page`, `summary`, `figures`.
@@ -45,4 +45,6 @@ def run(config: RunConfig, out: Path) -> dict[str, Path]:
     for name, suffix in (("page", "html"), ("summary", "md"), ("figures", "json")):
         files[name] = out / f"report.{suffix}"
         shutil.copyfile(task.outputs[name].path, files[name])
+    shutil.rmtree(out / "selections", ignore_errors=True)
+    shutil.copytree(task.outputs["selections"].path, out / "selections")
     return files

@@ -31,7 +31,9 @@ def select_and_finetune(
     training: dict = {},  # noqa: B006
     evaluation: dict = {},  # noqa: B006
     fingerprint: str = "",
-) -> NamedTuple("Outputs", [("page", dsl.HTML), ("summary", dsl.Markdown), ("figures", dsl.Artifact)]):  # noqa: UP014
+) -> NamedTuple(
+    "Outputs", [("page", dsl.HTML), ("summary", dsl.Markdown), ("figures", dsl.Artifact), ("selections", dsl.Dataset)]
+):  # noqa: UP014
     """Scores a pool by each method, selects, fine-tunes and evaluates every arm, and compares them with random ones.
 
     Args:
@@ -56,6 +58,7 @@ def select_and_finetune(
         page: The report as one HTML page.
         summary: The same in short, as Markdown.
         figures: All its figures, as JSON.
+        selections: For each arm the chosen rows, and for every row of the pool why it was chosen or not.
     """
     reading = {"model": model, "template": template, "fingerprint": fingerprint}
     ready = prepare(pool=pool, target=target, heldout=heldout, options=preparation, fingerprint=fingerprint)
@@ -86,5 +89,5 @@ def select_and_finetune(
         base=base.outputs["evaluated"],
         evaluations=dsl.Collected(judged.outputs["evaluated"]),
     )
-    outputs = namedtuple("Outputs", ["page", "summary", "figures"])
-    return outputs(told.outputs["page"], told.outputs["summary"], told.outputs["figures"])
+    outputs = namedtuple("Outputs", ["page", "summary", "figures", "selections"])
+    return outputs(told.outputs["page"], told.outputs["summary"], told.outputs["figures"], selections)

@@ -1,0 +1,46 @@
+"""How many of the rows that are bad on purpose did each arm of a run choose?
+
+    python pipelines/select_and_finetune/quickstart/planted.py runs/demo
+
+Only this script reads `planted.jsonl`; the pipeline never does.
+"""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+HERE = Path(__file__).parent
+
+
+def planted() -> dict[str, str]:
+    """Defect by the row's own id."""
+    rows = (json.loads(line) for line in (HERE / "planted.jsonl").read_text().splitlines())
+    return {row["id"]: row["defect"] for row in rows}
+
+
+def kept(run: Path) -> dict[str, tuple[int, Counter[str]]]:
+    """By arm: the number of rows chosen, and how many of them have each defect."""
+    defects = planted()
+    result = {}
+    for arm in sorted(path.parent for path in (run / "selections").glob("*/arm.json")):
+        rows = pq.read_table(arm / "selected.parquet", columns=["original"]).column("original").to_pylist()
+        ids = [json.loads(row)["id"] for row in rows]
+        result[arm.name] = (len(ids), Counter(defects[i] for i in ids if i in defects))
+    return result
+
+
+def main(run: Path) -> None:
+    """Prints a line for each arm."""
+    defects = Counter(planted().values())
+    print(f"planted: {dict(defects)}")
+    for arm, (rows, found) in kept(run).items():
+        print(f"{arm}: {found.total()} of {rows} chosen rows are bad {dict(found) or ''}".rstrip())
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(Path(sys.argv[1]))
