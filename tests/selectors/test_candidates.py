@@ -1,0 +1,108 @@
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tamis.errors import TamisError, UserError
+from tamis.pool.shards import write_shard
+from tamis.selectors import Candidates, Scores
+from tamis.selectors.conditions import parse_condition
+from tamis.selectors.contract import make_scores
+
+
+def test_keys_are_the_first_hex_digits_or_a_hash(tmp_path: Path) -> None:
+    ids = ["00000000000000ff" + "0" * 16, "fedcba9876543210" + "1" * 16, "0" * 32 + "-2", "g" * 32, "é" * 16, "short"]
+    keys = make_scores(tmp_path, {"s": np.zeros(6)}, ids=ids).keys
+    assert keys[:2].tolist() == [0xFF, 0xFEDCBA9876543210]
+    hashed = [int.from_bytes(hashlib.blake2b(i.encode(), digest_size=8).digest(), "big") for i in ids[2:]]
+    assert keys[2:].tolist() == hashed
+
+
+def test_a_row_without_id_is_refused(tmp_path: Path) -> None:
+    table = pa.table({"id": pa.array(["a", None]), "source": ["x", "x"]})
+    with pytest.raises(UserError, match="no id"):
+        _ = Scores([write_shard(tmp_path, 0, table, {})]).keys
+
+
+def test_columns_over_shards(tmp_path: Path) -> None:
+    block = np.array([[1, 2], [np.nan, np.nan], [3, -1], [np.inf, 0], [np.nan, 9]])
+    scores = make_scores(
+        tmp_path,
+        {"one": [1.0, np.nan, 2, 3, 4], "many": block, "why": ["a", None, "b", "a", None]},
+        sources=["x", "y", "x", "x", "z"],
+        tasks=["t", "u"],
+        sizes=[2, 1, 2],
+    )
+    np.testing.assert_array_equal(scores.column("one"), [1, np.nan, 2, 3, 4])
+    # A row counts only if all of its list is finite.
+    np.testing.assert_array_equal(scores.column("many"), [2, np.nan, 3, np.nan, np.nan])
+    np.testing.assert_array_equal(np.concatenate([b for _, b in scores.blocks("many")]), block.astype(np.float32))
+    assert scores.tasks("many") == ["t", "u"]
+    codes, names = scores.sources
+    assert [names[i] for i in codes] == ["x", "y", "x", "x", "z"]
+    codes, names = scores.texts("why")
+    assert [names[i] for i in codes] == ["a", "", "b", "a", ""]
+    assert scores.id_at(4) == hashlib.sha256(b"4").hexdigest()[:32]
+
+
+def test_a_shard_without_any_scored_row_has_no_lists(tmp_path: Path) -> None:
+    full = make_scores(tmp_path, {"s": [[0.5, 1.0]]}, ids=["a"], tasks=["t", "u"])
+    empty = pa.table({"id": ["b", "c"], "source": ["x", "x"], "s": pa.array([None, None], pa.float64())})
+    parts = [write_shard(tmp_path, 1, empty, {}), *full.parts]
+    scores = Scores(parts)
+    np.testing.assert_array_equal(scores.column("s"), [np.nan, np.nan, 1.0])
+    assert scores.tasks("s") == ["t", "u"]
+
+
+def test_a_file_that_changed_is_refused(tmp_path: Path) -> None:
+    scores = make_scores(tmp_path, {"s": [1.0]})
+    scores.parts[0].path.write_bytes(b"other")
+    with pytest.raises(TamisError, match="changed"):
+        Scores(scores.parts)
+
+
+def test_unknown_and_unusable_columns_are_named(tmp_path: Path) -> None:
+    scores = make_scores(tmp_path, {"ifd": [1.0], "ifd_reason": ["none"], "rds_similarity": [[1.0]]})
+    with pytest.raises(UserError, match="no column 'idf'; did you mean 'ifd'"):
+        Candidates(scores, "idf")
+    with pytest.raises(UserError, match="no column 'rds_similarty'; did you mean 'rds_similarity'"):
+        Candidates(scores, "ifd", "rds_similarty > 0")
+    with pytest.raises(UserError, match="holds string, not numbers"):
+        Candidates(scores, "ifd_reason")
+    with pytest.raises(UserError, match="one number a row"):
+        next(Candidates(scores, "ifd").blocks())
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("a < 1", [0]),
+        ("a <= 1", [0, 1]),
+        ("a>1", [2]),
+        ("a >= 1.0e0", [1, 2]),
+        ("a == 2", [2]),
+        ("a > -.5 and b < 30 and a != 1", None),
+        ("a > -.5 and b < 30", [0, 1]),
+        ("b > 10", [1, 2, 3]),
+        ("a >= b", None),
+        ("", [0, 1, 2, 3]),
+        ("  ", [0, 1, 2, 3]),
+        ("a < nan", None),
+        ("a < 1 and", None),
+        ("< 1", None),
+        ("a = 1", None),
+    ],
+)
+def test_conditions(tmp_path: Path, text: str, kept: list[int] | None) -> None:
+    scores = make_scores(tmp_path, {"a": [0.5, 1, 2, np.nan], "b": [10.0, 20, 30, 40]})
+    if kept is None:
+        with pytest.raises(UserError, match="is not a comparison"):
+            parse_condition(text)
+    else:
+        assert np.flatnonzero(Candidates(scores, None, text).eligible).tolist() == kept
+
+
+def test_a_condition_reads_as_it_is_written() -> None:
+    assert [str(c) for c in parse_condition("ifd<1 and rds >= 0.25")] == ["ifd < 1", "rds >= 0.25"]
