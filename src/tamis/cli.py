@@ -84,16 +84,22 @@ def _parser() -> argparse.ArgumentParser:
     changes(sub, "shard_rows=5000")
     sub.add_argument("--overwrite", action="store_true", help="replace what another run left in --out")
 
+    def scoring(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("pool", type=Path, help="a prepared folder, or files as for prepare")
+        sub.add_argument("--method", action="append", required=True, metavar="NAME", help="may be given several times")
+        reading(sub)
+        sub.add_argument("--target", type=Path, help="rows of what the model should become good at")
+        sub.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
+        sub.add_argument("--max-length", type=int, default=2048, help="tokens of a row at most (default: 2048)")
+        out(sub)
+        changes(sub, "ifd.ratio=loss")
+
+    sub = command("fit", _fit, "let methods learn from a target, to score several pools with what they learned")
+    scoring(sub)
+
     sub = command("score", _score, "score a pool by one or several methods in one pass")
-    sub.add_argument("pool", type=Path, help="a prepared folder, or files as for prepare")
-    sub.add_argument("--method", action="append", required=True, metavar="NAME", help="may be given several times")
-    reading(sub)
-    sub.add_argument("--target", type=Path, help="rows of what the model should become good at")
-    sub.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
-    sub.add_argument("--max-length", type=int, default=2048, help="tokens of a row at most (default: 2048)")
-    sub.add_argument("--states", type=Path, metavar="DIR", help="what methods learned in an earlier run")
-    out(sub)
-    changes(sub, "ifd.ratio=loss")
+    scoring(sub)
+    sub.add_argument("--states", type=Path, metavar="DIR", help="what tamis fit wrote")
     sub.add_argument("--overwrite", action="store_true", help="score again what is already there")
 
     sub = command("select", _select, "select rows by scores: ordered ids, and a reason for every row of the pool")
@@ -201,17 +207,34 @@ def _shards_of(path: Path, part: str, out: Path) -> Path:
     return out / "pool"
 
 
-def _score(args: Any) -> None:
+def _scoring(args: Any) -> tuple[Any, Path, Path | None]:
+    """The plan, the pool's shards and the target's shards of `fit` and `score`."""
     from tamis import settings
-    from tamis.scoring import ScoreSettings, Scoring, score
+    from tamis.scoring import ScoreSettings, Scoring
 
-    options = settings.parse(ScoreSettings, {"dtype": args.dtype, "max_length": args.max_length}, "options of score")
+    options = settings.parse(ScoreSettings, {"dtype": args.dtype, "max_length": args.max_length}, "options")
     scoring = Scoring(args.method, args.model, args.template, _values(args.set), options)
-    prepared_target = args.pool / "target"
-    known = args.target or (prepared_target if prepared_target.exists() else None)
-    scoring.check_target(known)
+    prepared = args.pool / "target"
+    known = args.target or (prepared if prepared.exists() else None)
+    if not getattr(args, "states", None):
+        scoring.check_target(known)
     pool = _shards_of(args.pool, "pool", args.out / "prepared")
     target = _shards_of(known, "target", args.out / "prepared-target") if known else None
+    return scoring, pool, target
+
+
+def _fit(args: Any) -> None:
+    from tamis.scoring import fit
+
+    scoring, pool, target = _scoring(args)
+    learned = fit(pool, args.out, scoring, target)
+    print(f"learned by {', '.join(learned) or 'no method: none of them needs to'}; written to {args.out}")
+
+
+def _score(args: Any) -> None:
+    from tamis.scoring import score
+
+    scoring, pool, target = _scoring(args)
     result = score(pool, args.out, scoring, target=target, states=args.states, overwrite=args.overwrite)
     work = result["work"]
     print(f"{result['rows']} rows in {result['shards']} shards ({result['shards_reused']} were there already)")
