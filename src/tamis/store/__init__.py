@@ -6,12 +6,11 @@ To work with: `fetch` (a local path, cached), `claim` (hold an output location),
 For local files of any kind: `atomic_write`. The embedded server is `tamis.store.server`.
 
 What is written appears whole or not at all, what is read is what was written, what fails is tried again, and what still
-fails says why in a line (`UserError`, `TamisError`). `connection.py` lists the environment variables.
+fails says why in a line (`UserError`, `TamisError`). `endpoint.py` lists the environment variables.
 """
 
 from tamis.store.cache import fetch
-from tamis.store.claim import Claim, claim
-from tamis.store.connection import Connection, connection
+from tamis.store.endpoint import Connection, connection
 from tamis.store.files import (
     exists,
     list_keys,
@@ -24,6 +23,7 @@ from tamis.store.files import (
     write_file,
 )
 from tamis.store.folders import MANIFEST, Manifest, download_folder, read_manifest, seal, upload_folder
+from tamis.store.lease import Claim, claim
 from tamis.store.local import atomic_write
 from tamis.store.uri import join, parse
 

@@ -18,7 +18,7 @@ import urllib3.exceptions
 from minio.error import InvalidResponseError, S3Error, ServerError
 
 from tamis.errors import TamisError, UserError
-from tamis.store.connection import number
+from tamis.store.endpoint import number
 
 T = TypeVar("T")
 

@@ -136,6 +136,8 @@ def upload_folder(folder: Where, uri: Where, about: Mapping[str, Any] | None = N
     old = _old_manifest(uri)
     if old and old.digest != manifest.digest:
         files.remove(join(uri, MANIFEST))  # from here until the end there is no folder to read, never a mixed one
+        for name in set(old.files) - set(manifest.files):
+            files.remove(join(uri, name))
     with Progress(f"to {os.fspath(uri)}", manifest.size) as progress:
 
         def send(name: str) -> None:
@@ -148,8 +150,6 @@ def upload_folder(folder: Where, uri: Where, about: Mapping[str, Any] | None = N
         transfer.each(send, members)
     if not old or old.digest != manifest.digest:
         files.write_bytes(join(uri, MANIFEST), manifest.dump())
-    for name in set(old.files if old else ()) - set(manifest.files):
-        files.remove(join(uri, name))
     return manifest
 
 

@@ -27,7 +27,7 @@ from minio import Minio
 from minio.error import S3Error
 
 from tamis.errors import UserError
-from tamis.store.connection import Connection, connection, number
+from tamis.store.endpoint import Connection, connection, number
 from tamis.store.faults import Damaged, Missing, retrying
 from tamis.store.uri import Uri
 

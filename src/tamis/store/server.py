@@ -29,7 +29,7 @@ import urllib3
 from minio import Minio
 
 from tamis.errors import TamisError, UserError
-from tamis.store.connection import Connection
+from tamis.store.endpoint import Connection
 from tamis.store.local import atomic_write, explained
 
 BUCKET = "tamis"

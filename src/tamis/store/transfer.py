@@ -21,7 +21,7 @@ from minio.error import S3Error
 
 from tamis.errors import TamisError
 from tamis.store import s3
-from tamis.store.connection import connection, number
+from tamis.store.endpoint import connection, number
 from tamis.store.faults import Conflict, Damaged, retrying
 from tamis.store.local import atomic_write, explained, need_space
 from tamis.store.progress import Progress

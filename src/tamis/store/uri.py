@@ -1,7 +1,7 @@
 """One way to name a place: `s3://bucket/key`, `minio://bucket/key`, `hf://org/name`, a local path.
 
 `minio://` is what Kubeflow Pipelines writes for the same store. A URI says what, never where or as whom: endpoint and
-keys come from the environment (`connection.py`), so that they cannot end up in a pipeline's parameters. Keys are
+keys come from the environment (`endpoint.py`), so that they cannot end up in a pipeline's parameters. Keys are
 taken as they are, without percent-decoding. A name that could leave its folder, or that some store or file system
 reads otherwise than another, is refused rather than encoded: what is written under a name is found under that name.
 """
