@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tamis.lm.classifier import chances
 from tamis.lm.encode import Context, Encoded, Encoder, Unscorable
 from tamis.lm.forward import activations, hidden_states, token_losses
 from tamis.lm.load import LanguageModel
-from tamis.lm.observations import Activations, Hidden, Loss, Observation, Text, TokenCount
+from tamis.lm.observations import Activations, Classified, Hidden, Loss, Observation, Text, TokenCount
 from tamis.lm.pack import Span, pack
 from tamis.lm.templates import Kind, get_template
 from tamis.pool.rows import Row
@@ -148,7 +149,15 @@ class Engine:
     def _passes(
         self, rows: list[dict[tuple[str, Context], Encoded]], wants: Mapping[str, Observation]
     ) -> dict[str, Array]:
-        """One call of the model over all views of these rows."""
+        """One call of the model over all views of these rows, and one for each classifier."""
+        result: dict[str, Array] = {}
+        for name, want in wants.items():
+            if isinstance(want, Classified):
+                view = _view(self.template, want)
+                result[name] = self._classified(want, [row[view].ids if view in row else None for row in rows])
+        wants = {name: want for name, want in wants.items() if name not in result}
+        if not wants:
+            return result
         keys = [(r, view) for r, parts in enumerate(rows) for view in parts]
         sequences = [rows[r][view] for r, view in keys]
         packed = pack([s.ids for s in sequences])
@@ -165,7 +174,7 @@ class Engine:
             return [place.get((r, _view(self.template, want))) for r in range(len(rows))]
 
         losses = {name: want for name, want in wants.items() if isinstance(want, Loss)}
-        result = self._losses(hidden, packed.ids, packed.spans, sequences, {n: (w, of(w)) for n, w in losses.items()})
+        result |= self._losses(hidden, packed.ids, packed.spans, sequences, {n: (w, of(w)) for n, w in losses.items()})
         for name, want in wants.items():
             if isinstance(want, Hidden):
                 result[name] = _stack(
@@ -177,6 +186,17 @@ class Engine:
                     [None if p is None else _feature(layers, packed.spans[p], want.feature) for p in of(want)]
                 )
         return result
+
+    def _classified(self, want: Classified, sequences: list[Array | None]) -> Array:
+        """The probabilities of these sequences, NaN for one that is missing."""
+        there = [i for i, ids in enumerate(sequences) if ids is not None]
+        found = np.full(len(sequences), np.nan)
+        own = [ids for ids in sequences if ids is not None]
+        if own:
+            found[there] = chances(self.lm, own, want.weights)
+            self.work.tokens += sum(map(len, own))
+            self.work.batches += 1
+        return found
 
     def _losses(
         self,

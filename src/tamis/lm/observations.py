@@ -4,8 +4,11 @@ Observations that read the same view of a row (the same template and context) sh
 asked.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from numpy.typing import NDArray
 
 from tamis.lm.encode import Context
 
@@ -83,5 +86,20 @@ class Text:
     part: Literal["all", "prompt", "answer"] = "all"
 
 
-Observation = Loss | Hidden | Activations | TokenCount | Text
+@dataclass(frozen=True, eq=False)
+class Classified:
+    """Probability of class 1 by a classifier that was trained on the model, a pass of its own; float64 [rows].
+
+    Attributes:
+        weights: Its adapters and its head by name, as `tamis.lm.classifier.train` made them.
+        context: See `Encoder.view`.
+        template: See `Loss`.
+    """
+
+    weights: Mapping[str, NDArray[Any]]
+    context: Context = "prompt"
+    template: str | None = None
+
+
+Observation = Loss | Hidden | Activations | TokenCount | Text | Classified
 """Everything that can be observed."""

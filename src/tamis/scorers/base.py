@@ -75,6 +75,10 @@ class Scorer:
         """What `score` sees, by the names under which it sees it."""
         raise NotImplementedError
 
+    def observing(self, state: State) -> Mapping[str, Observation]:
+        """What `score` sees after `fit`; `observes`, unless that depends on what was learned."""
+        return self.observes
+
     def fit(self, engine: Observer, target: Sequence[Row], sample: Sequence[Row]) -> State:
         """Learns from the target, or from a sample of the pool, what `score` needs to know.
 

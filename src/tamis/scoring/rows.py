@@ -32,7 +32,8 @@ def score_rows(rows: Sequence[Row], scorers: Mapping[str, Scorer], learned: Lear
     Columns: `id`, `source`, `status` (`scored`; `partly` if a method could not score it; `unscorable` if none could),
     `cut` (tokens beyond the window), and each method's columns and `<method>_reason` (null where it scored the row).
     """
-    asked = {f"{name}/{key}": want for name, scorer in scorers.items() for key, want in scorer.observes.items()}
+    observing = {name: scorer.observing(learned[name][0]) for name, scorer in scorers.items()}
+    asked = {f"{name}/{key}": want for name, view in observing.items() for key, want in view.items()}
     wants: dict[str, Observation] = {}  # each distinct observation once, whoever asks
     first: dict[Observation, str] = {}
     for key, want in asked.items():
@@ -45,7 +46,7 @@ def score_rows(rows: Sequence[Row], scorers: Mapping[str, Scorer], learned: Lear
     for seen in engine.stream(rows, wants, encoded):
         covered[seen.index] = True
         for name, scorer in scorers.items():
-            view = {key: seen.values[first[want]] for key, want in scorer.observes.items()}
+            view = {key: seen.values[first[want]] for key, want in observing[name].items()}
             made = scorer.score(view, learned[name][0])
             if set(made) != set(scorer.columns):
                 raise TamisError(f"method '{name}' gave the columns {sorted(made)}, not those that it declares")
@@ -61,10 +62,8 @@ def score_rows(rows: Sequence[Row], scorers: Mapping[str, Scorer], learned: Lear
             logged = time.monotonic()
             log.info("scored %d of %d rows of this shard", covered.sum(), len(rows))
 
-    for name, scorer in scorers.items():
-        templates = {
-            want.template or engine.template for want in scorer.observes.values() if not isinstance(want, Text)
-        }
+    for name, asks in observing.items():
+        templates = {want.template or engine.template for want in asks.values() if not isinstance(want, Text)}
         for template in templates:
             for i, item in enumerate(encoded[template]):
                 if isinstance(item, Unscorable):
