@@ -1,0 +1,26 @@
+"""How a model is evaluated."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tamis.settings import Settings
+
+
+class EvaluationSettings(Settings):
+    """Settings of one evaluation."""
+
+    tasks: tuple[str, ...] = ()
+    """lm-eval tasks: names of stock ones, or folders and YAML files of one's own."""
+    limit: Annotated[int, Field(ge=0)] = 0
+    """Documents of each task, from its beginning; 0 for all."""
+    num_fewshot: Annotated[int, Field(ge=0)] | None = None
+    """Examples in a task's prompt; the task decides if not given, and one that fixes 0 keeps it."""
+    apply_chat_template: bool = False
+    """Whether tasks are asked in the model's chat template."""
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    """Requests of a task that are run together."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Type to compute in; `auto` takes the one in which the machine is fast."""
+    max_length: Annotated[int, Field(ge=0)] = 0
+    """Tokens of a row or a prompt at most; 0 for the model's window."""

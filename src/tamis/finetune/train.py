@@ -1,0 +1,221 @@
+"""What each training process does: `python -m tamis.finetune.train job.json`, started by torchrun.
+
+The Hugging Face Trainer drives a DeepSpeed engine. The loss of a step is the mean over all answer tokens of the step,
+whatever their batch or process, so neither accumulation nor the number of processes changes what is learned.
+"""
+
+import json
+import math
+import resource
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import deepspeed
+import deepspeed.ops
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainerCallback, TrainingArguments
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+from transformers.trainer_callback import PrinterCallback
+
+from tamis.finetune.examples import IGNORED, collate, read_encoded
+from tamis.finetune.plan import plan, share
+from tamis.finetune.save import gather, merge_adapters, save
+from tamis.finetune.settings import TrainingSettings
+
+WHOLE = "whole"
+"""Name of the file that says that every process has finished writing a checkpoint."""
+BUCKET = 50_000_000
+"""Values exchanged at a time; DeepSpeed's own 500 million would hold 2 GB for the smallest model."""
+LINES = 20
+"""Lines of progress that a training prints."""
+
+# Without its compiled shared-memory helper, which takes a C++ compiler and 40 s, processes on a CPU talk through gloo.
+deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
+class AnswerTrainer(Trainer):  # type: ignore[misc]
+    """The Trainer with batches that were planned ahead, and checkpoints that hold what a resume needs and no more."""
+
+    batches: DataLoader[Any]
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """The planned batches of this process."""
+        return self.batches
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Nothing: DeepSpeed's checkpoint has the weights, and the tuned model is saved by `tamis.finetune.save`."""
+
+
+class Watch(TrainerCallback):  # type: ignore[misc]
+    """Checks that DeepSpeed trains, tells the progress, and says which checkpoints are whole."""
+
+    trainer: AnswerTrainer
+
+    def __init__(self, processes: int) -> None:  # noqa: D107
+        self.processes = processes
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Refuses a training that is not the one that was asked for."""
+        engine, world = type(self.trainer.model_wrapped).__name__, torch.distributed.get_world_size()
+        if engine != "DeepSpeedEngine" or world != self.processes:
+            raise RuntimeError(f"{engine} in {world} processes would train, not DeepSpeed in {self.processes}")
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
+        """Prints the loss now and then; a loss that is no number ends the training."""
+        if "loss" not in logs:
+            return
+        step = state.global_step
+        if not math.isfinite(logs["loss"]):
+            raise FloatingPointError(f"the loss became {logs['loss']} at step {step}; lower learning_rate")
+        if state.is_world_process_zero and (step % max(1, state.max_steps // LINES) == 0 or step == state.max_steps):
+            print(f"step {step}/{state.max_steps}: loss {logs['loss']:.4f}", flush=True)
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Marks the checkpoint as whole when every process has written its part, then removes the older ones."""
+        torch.distributed.barrier()
+        if state.is_world_process_zero:
+            newest = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            (newest / WHOLE).touch()
+            for other in newest.parent.glob("checkpoint-*"):
+                if other != newest:
+                    shutil.rmtree(other)
+
+
+def answer_loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor) -> Tensor:
+    """Sum of the answer tokens' cross-entropies in float32, divided by the answer tokens of the whole step."""
+    learned = labels[:, 1:] != IGNORED
+    logits = outputs.logits[:, :-1][learned].float()
+    return torch.nn.functional.cross_entropy(logits, labels[:, 1:][learned], reduction="sum") / num_items_in_batch
+
+
+def deepspeed_config(settings: TrainingSettings, processes: int, bf16: bool) -> dict[str, Any]:
+    """DeepSpeed's configuration; the optimizer is torch's AdamW, which needs no compiler."""
+    return {
+        "train_micro_batch_size_per_gpu": settings.batch_size,
+        "gradient_accumulation_steps": settings.accumulation,
+        "train_batch_size": settings.batch_size * settings.accumulation * processes,
+        "gradient_clipping": 1.0,
+        "bf16": {"enabled": bf16},
+        "zero_optimization": {
+            "stage": settings.zero_stage,
+            "reduce_bucket_size": BUCKET,
+            "allgather_bucket_size": BUCKET,
+        },
+    }
+
+
+def arguments(settings: TrainingSettings, job: dict[str, Any], steps: int) -> TrainingArguments:
+    """The Trainer's own settings."""
+    bf16 = job["dtype"] == "bfloat16"
+    return TrainingArguments(
+        output_dir=job["work"],
+        deepspeed=deepspeed_config(settings, job["processes"], bf16),
+        use_cpu=not job["gpu"],
+        bf16=bf16,
+        per_device_train_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.accumulation,
+        max_steps=steps,
+        learning_rate=settings.rate,
+        lr_scheduler_type="constant_with_warmup" if settings.schedule == "constant" else settings.schedule,
+        warmup_steps=math.ceil(settings.warmup_ratio * steps),
+        weight_decay=settings.weight_decay,
+        max_grad_norm=1.0,
+        optim="adamw_torch",
+        seed=settings.seed,
+        average_tokens_across_devices=True,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="steps" if settings.checkpoint_every else "no",
+        save_steps=settings.checkpoint_every or 1,
+        remove_unused_columns=False,
+        dataloader_pin_memory=job["gpu"],
+        disable_tqdm=True,
+        report_to=[],
+    )
+
+
+def load(job: dict[str, Any], settings: TrainingSettings) -> Any:
+    """The model to train, with adapters if they are what is trained."""
+    model = AutoModelForCausalLM.from_pretrained(
+        job["model"], dtype=getattr(torch, job["dtype"]), trust_remote_code=False, use_safetensors=True
+    )
+    model.config.use_cache = False
+    if settings.method == "full":
+        return model
+    from peft import LoraConfig, get_peft_model
+
+    adapters = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=settings.lora_rank,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules=list(settings.lora_targets) or "all-linear",
+    )
+    return get_peft_model(model, adapters, autocast_adapter_dtype=False)  # master weights are DeepSpeed's business
+
+
+def peak_memory(gpu: bool) -> int:
+    """MiB that the process with the most memory had at most: of its GPU, or resident."""
+    own = torch.cuda.max_memory_allocated() if gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    most = torch.tensor(float(own), device="cuda" if gpu else "cpu")
+    torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX)
+    return int(most.item()) >> 20
+
+
+def main(job_file: Path) -> None:
+    """Trains as the job says and leaves the model in its work folder; process 0 writes `result.json` there, last."""
+    job = json.loads(job_file.read_text())
+    settings = TrainingSettings.model_validate(job["settings"])
+    work, processes = Path(job["work"]), job["processes"]
+    rows = read_encoded(work / "rows.parquet")
+    steps = plan([len(row.ids) for row in rows], settings, processes)
+
+    args = arguments(settings, job, len(steps))
+    # Before the model is loaded: ZeRO stage 3 shares it out while it loads, and needs to know among whom.
+    deepspeed.init_distributed(dist_backend="nccl" if job["gpu"] else "gloo")
+    torch.manual_seed(settings.seed)
+    model = load(job, settings)
+    tokenizer = AutoTokenizer.from_pretrained(job["model"], trust_remote_code=False)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
+
+    watch = Watch(processes)
+    trainer = AnswerTrainer(model=model, args=args, callbacks=[watch], compute_loss_func=answer_loss)
+    watch.trainer = trainer
+    trainer.remove_callback(PrinterCallback)
+    trainer.batches = DataLoader(
+        rows,  # type: ignore[arg-type]
+        batch_sampler=share(steps, torch.distributed.get_rank(), processes),
+        collate_fn=lambda batch: collate(batch, pad),
+    )
+    started = time.monotonic()
+    trainer.train(resume_from_checkpoint=job["resume"])
+    seconds = time.monotonic() - started
+
+    weights = gather(model, sharded=settings.zero_stage == 3, keep=args.process_index == 0)
+    memory = peak_memory(job["gpu"])
+    if args.process_index == 0:
+        unset_hf_deepspeed_config()  # what is built from here on is not shared out
+        dtype = getattr(torch, job["save_dtype"])
+        if settings.method == "lora":
+            weights = merge_adapters(weights, model, dtype)
+            model = model.get_base_model()
+        model.config.use_cache = True
+        save(weights, model, tokenizer, dtype, work / "model")
+        result = {
+            "losses": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry],
+            "steps": len(steps),
+            "seconds": seconds,
+            "peak_memory_mib": memory,
+            "tokens": sum(len(rows[i].ids) for step in steps for batch in step for i in batch),
+        }
+        (work / "result.json").write_text(json.dumps(result))
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
