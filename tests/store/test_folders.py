@@ -1,5 +1,8 @@
 import json
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -152,3 +155,33 @@ def test_seals_what_another_tool_wrote(folder: str, source: Path, tmp_path: Path
     store.seal(folder)
     store.download_folder(folder, tmp_path / "back")
     assert content(tmp_path / "back") == wanted(source)
+
+
+PUBLISH = "import sys; from tamis import store; print('go', flush=True); store.upload_folder(sys.argv[1], sys.argv[2])"
+
+
+def test_killed_at_any_moment_it_is_not_there_or_whole(folder: str, tmp_path: Path) -> None:
+    source = tmp_path / "many"
+    source.mkdir()
+    for number in range(60):
+        (source / f"{number:03d}").write_bytes(os.urandom(50_000))
+    published = 0
+    for moment in (0.02, 0.05, 0.1, 0.2, 0.4):
+        process = subprocess.Popen(
+            [sys.executable, "-c", PUBLISH, str(source), folder], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout and process.stdout.readline() == "go\n"
+        time.sleep(moment)
+        process.kill()
+        process.communicate()
+        try:
+            store.read_manifest(folder)
+        except UserError:
+            assert not published
+        else:
+            published += 1
+            store.download_folder(folder, tmp_path / f"back-{published}")
+            assert content(tmp_path / f"back-{published}") == content(source)
+    store.upload_folder(source, folder)
+    store.download_folder(folder, tmp_path / "back")
+    assert content(tmp_path / "back") == content(source)

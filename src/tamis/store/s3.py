@@ -199,13 +199,15 @@ def put(uri: Uri, data: bytes, condition: Mapping[str, str] | None = None) -> st
     """
     need_bucket(uri)
     headers = {META: sha256(data), "Content-Type": "application/octet-stream", **(condition or {})}
-    etag: str = request("write", uri, lambda client: send(client, uri, data, headers))
+    digest = md5(data)
+    etag: str = request("write", uri, lambda client: send(client, uri, data, digest, headers))
     return etag
 
 
-def send(client: Any, uri: Uri, data: bytes, headers: Mapping[str, str], query: Mapping[str, str] | None = None) -> str:
-    """Puts an object or a part of one, and compares what the store says that it received."""
-    digest = md5(data)
+def send(
+    client: Any, uri: Uri, data: bytes, digest: str, headers: Mapping[str, str], query: Mapping[str, str] | None = None
+) -> str:
+    """Puts an object or a part of one with this MD5, and compares what the store says that it received."""
     headers = {**headers, "Content-MD5": base64.b64encode(bytes.fromhex(digest)).decode()}
     answer = execute(client, "PUT", uri, query, body=data, headers=headers).headers
     etag: str = answer.get("etag", "").strip('"')

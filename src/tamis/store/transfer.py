@@ -135,7 +135,7 @@ def _upload_parts(uri: Uri, path: Path, seen: Fingerprint, progress: Progress) -
         with _slots():
             data = _piece(path, seen, index)
             query = {"uploadId": upload_id, "partNumber": str(index + 1)}
-            etag: str = s3.request("write", uri, lambda client: s3.send(client, uri, data, {}, query))
+            etag: str = s3.request("write", uri, lambda client: s3.send(client, uri, data, seen.md5s[index], {}, query))
         progress.add(len(data))
         return etag
 
