@@ -27,8 +27,9 @@ def logits(lm: LanguageModel, hidden: Tensor) -> Tensor:
     """Logits of these hidden states, [positions, vocabulary], scaled and capped as the model's configuration says."""
     config = lm.model.config.get_text_config()
     out: Tensor = lm.model.get_output_embeddings()(hidden)
-    out = out * float(getattr(config, "logit_scale", None) or 1.0)
-    out = out / float(getattr(config, "logits_scaling", None) or 1.0)
+    scale = float(getattr(config, "logit_scale", None) or 1.0) / float(getattr(config, "logits_scaling", None) or 1.0)
+    if scale != 1.0:  # most models have none, and a pass over the logits costs as much as an exponential of them
+        out = out * scale
     cap = float(getattr(config, "final_logit_softcapping", None) or 0.0)
     return cap * torch.tanh(out / cap) if cap else out
 
