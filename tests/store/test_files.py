@@ -162,3 +162,25 @@ def test_the_hub_is_refused_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UserError, match="HF_HUB_OFFLINE"):
         store.fetch("hf://org/name")
+
+
+def test_nothing_pickled_comes_from_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    asked: list[tuple[str, str, str | None]] = []
+    files = ["model.safetensors", "pytorch_model.bin", "tokenizer.json", "training_args.bin", "optimizer.pt"]
+
+    def snapshot(name: str, *, repo_type: str, revision: str | None, ignore_patterns: list[str] | None) -> str:
+        asked.append((name, repo_type, revision))
+        for file in hub.utils.filter_repo_objects(files, ignore_patterns=ignore_patterns):
+            (tmp_path / file).write_text("")
+        return str(tmp_path)
+
+    monkeypatch.setattr(hub, "snapshot_download", snapshot)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    assert store.fetch("hf://org/name@v1") == tmp_path
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors", "tokenizer.json"]
+    store.fetch("hf://datasets/org/rows")
+    assert asked == [("org/name", "model", "v1"), ("org/rows", "dataset", None)]
+    monkeypatch.setattr(hub, "snapshot_download", lambda *_, **__: 1 / 0)
+    with pytest.raises(TamisError, match="unreachable"):
+        store.fetch("hf://org/name")

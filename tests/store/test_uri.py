@@ -1,6 +1,9 @@
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tamis.errors import UserError
 from tamis.store import join, parse
@@ -93,3 +96,15 @@ def test_joins_in_the_scheme_that_was_written(tmp_path: Path) -> None:
     assert join("/", "x") == "/x"
     with pytest.raises(UserError, match="fetch"):
         join("hf://org/name", "x")
+
+
+@given(st.text() | st.text("./\\a\0\n ?%~", max_size=12))
+def test_any_text_is_refused_or_stays_inside(name: str) -> None:
+    try:
+        check_name(name)
+    except UserError:
+        return
+    base = Path("/base/folder")
+    inside = Path(os.path.normpath(base / name))
+    assert inside.is_relative_to(base) and inside != base and str(inside) == f"{base}/{name}"
+    assert parse(f"s3://pools/{name}").path == name

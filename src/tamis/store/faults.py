@@ -7,6 +7,7 @@ there.
 """
 
 import http.client
+import logging
 import random
 import ssl
 import time
@@ -21,6 +22,7 @@ from tamis.errors import TamisError, UserError
 from tamis.store.endpoint import number
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 _FIRST, _LONGEST = 0.2, 8.0  # seconds of back-off
 _AGAIN = {
@@ -95,6 +97,10 @@ def retrying(what: str, call: Callable[[], T], endpoint: str = "") -> T:
                 raise final from None
             if attempt == attempts:
                 raise TamisError(f"cannot {what}: {_last_words(error, endpoint)} ({attempts} tries)") from None
+            if attempt > 2:  # one or two are usual; more is worth knowing when a run is slow
+                _log.warning(
+                    "still trying to %s: %s (try %d of %d)", what, _last_words(error, endpoint), attempt, attempts
+                )
         time.sleep(min(_LONGEST, _FIRST * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0))
     raise AssertionError("unreachable")
 
