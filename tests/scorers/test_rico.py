@@ -17,7 +17,7 @@ from tamis.pool import shards
 from tamis.pool.prepare import PrepareSettings, prepare
 from tamis.pool.rows import Row
 from tamis.scorers import rico
-from tamis.scorers.rico import RICo, candidates, draw, measure, random_text, significance, summary, task_score
+from tamis.scorers.rico import RICo, candidates, measure, random_text, significance, summary, task_score
 from tamis.scoring import ScoreSettings, Scoring, fit, score
 from tamis.scoring.fit import load_state
 from tamis.settings import parse
@@ -159,11 +159,6 @@ def test_a_long_candidate_is_cut_and_the_whole_fits_the_window(small_model: Path
     assert np.isfinite(measured.tasks).all()
     short = measure(Engine(lm), [rows[0]], [rows[1]], Settings(context_tokens=5)).table.to_pylist()
     assert short[0]["tokens"] == 5 and short[0]["cut"] > 5
-
-
-def test_draws_do_not_depend_on_the_order_of_the_rows(rows: list[Row]) -> None:
-    assert draw(rows, 3, seed=0) == draw(rows[::-1], 3, seed=0)
-    assert draw(rows, 9, seed=0) != draw(rows, 9, seed=1)
 
 
 def test_settings_are_checked() -> None:

@@ -53,6 +53,11 @@ def row_id(messages: Iterable[Message]) -> str:
     return hashlib.sha256(plain.encode()).hexdigest()[:32]
 
 
+def draw(rows: Iterable[Row], number: int, seed: int) -> list[Row]:
+    """At most `number` rows at random: the same ones in the same order, whatever the order of the rows."""
+    return sorted(rows, key=lambda row: hashlib.sha256(f"{seed}:{row.id}".encode()).hexdigest())[:number]
+
+
 def to_table(rows: Sequence[Row]) -> pa.Table:
     """Rows as an Arrow table of `SCHEMA`."""
     return pa.table(

@@ -1,6 +1,5 @@
 """RICo: what a row contributes in context to answering other rows, and a classifier that learns to tell."""
 
-import hashlib
 import logging
 import random
 import string
@@ -16,7 +15,7 @@ from pydantic import Field
 from tamis import settings
 from tamis.errors import UserError
 from tamis.lm.observations import Classified, Observation
-from tamis.pool.rows import Row
+from tamis.pool.rows import Row, draw
 from tamis.scorers.base import Array, Scorer, Selection, State
 
 if TYPE_CHECKING:
@@ -173,11 +172,6 @@ def significance(mean: Any) -> Any:
 def random_text(characters: int, key: str) -> str:
     """Random ASCII letters, digits, punctuation and blanks; the same for the same key on every machine."""
     return "".join(random.Random(key).choices(ALPHABET, k=characters))
-
-
-def draw(rows: Sequence[Row], number: int, seed: int) -> list[Row]:
-    """Some rows at random, the same ones in the same order whatever the order of the rows."""
-    return sorted(rows, key=lambda row: hashlib.sha256(f"{seed}:{row.id}".encode()).hexdigest())[:number]
 
 
 def measure(engine: "Engine", candidates: Sequence[Row], anchors: Sequence[Row], settings: "RICo.Settings") -> Measured:
