@@ -12,6 +12,8 @@ MORE = [
     ("round-robin", {"on_duplicate": "next_best"}),
     ("round-robin", {"over": "rows"}),
     ("round-robin", {"over": "rows", "on_duplicate": "next_best"}),
+    ("facility-location", {"part_rows": 7}),
+    ("k-center", {"part_rows": 2}),
 ]
 
 
