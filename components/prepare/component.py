@@ -1,6 +1,6 @@
 """Reads, checks and shards a pool."""
 
-from typing import List, NamedTuple  # noqa: UP035
+from typing import List  # noqa: UP035
 
 from kfp import dsl
 from tamis.components.images import CORE
@@ -14,7 +14,7 @@ def prepare(
     heldout: str = "",
     options: dict = {},  # noqa: B006
     fingerprint: str = "",
-) -> NamedTuple("Prepared", [("shards", List[int])]):  # noqa: UP006, UP014
+) -> List[int]:  # noqa: UP006
     """Reads a pool of instruction data in any known format, checks every row and writes sharded Parquet.
 
     Args:
@@ -26,9 +26,8 @@ def prepare(
         fingerprint: Digest of the inputs; a changed one makes a cached step run again.
 
     Returns:
-        shards: Index of each shard of the pool.
+        Index of each shard of the pool.
     """
-    from collections import namedtuple
     from pathlib import Path
 
     from tamis.pool.prepare import PrepareSettings
@@ -43,4 +42,4 @@ def prepare(
         options=parse(PrepareSettings, options, "preparation"),
     )
     prepared.metadata.update({name: result[name]["digest"] for name in ("pool", "target", "heldout") if name in result})
-    return namedtuple("Prepared", ["shards"])(list(range(result["pool"]["shards"])))
+    return list(range(result["pool"]["shards"]))

@@ -1,6 +1,6 @@
 """Turns scores into one selection for each arm."""
 
-from typing import List, NamedTuple  # noqa: UP035
+from typing import List  # noqa: UP035
 
 from kfp import dsl
 from tamis.components.images import CORE
@@ -17,7 +17,7 @@ def select(
     extra_arms: List[str] = [],  # noqa: B006, UP006
     method_settings: dict = {},  # noqa: B006
     selectors: dict = {},  # noqa: B006
-) -> NamedTuple("Selected", [("arms", List[str])]):  # noqa: UP006, UP014
+) -> List[str]:  # noqa: UP006
     """Selects rows for every arm at the same budget, and says of every row of the pool why it was kept or not.
 
     Args:
@@ -32,14 +32,13 @@ def select(
         selectors: Another selector for a method.
 
     Returns:
-        arms: Names of the arms.
+        Names of the arms.
     """
-    from collections import namedtuple
     from pathlib import Path
 
     from tamis.selecting import select as run
 
-    arms = run(
+    return run(
         Path(prepared.path) / "pool",
         [Path(part.path) for part in scores],
         Path(selections.path),
@@ -50,4 +49,3 @@ def select(
         method_settings=method_settings,
         selectors=selectors,
     )
-    return namedtuple("Selected", ["arms"])(arms)

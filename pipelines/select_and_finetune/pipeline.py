@@ -65,7 +65,7 @@ def select_and_finetune(
     prepared = ready.outputs["prepared"]
     how = {"methods": methods, "method_settings": method_settings, "options": scoring, **reading}
     learned = fit(prepared=prepared, **how)
-    with dsl.ParallelFor(ready.outputs["shards"]) as shard:
+    with dsl.ParallelFor(ready.outputs["Output"]) as shard:
         scored = score(prepared=prepared, states=learned.outputs["states"], shard=shard, **how)
     chosen = select(
         prepared=prepared,
@@ -79,7 +79,7 @@ def select_and_finetune(
     )
     selections = chosen.outputs["selections"]
     base = evaluate(prepared=prepared, arm="base", evaluation=evaluation, **reading)
-    with dsl.ParallelFor(chosen.outputs["arms"]) as arm:
+    with dsl.ParallelFor(chosen.outputs["Output"]) as arm:
         trained = finetune(selections=selections, arm=arm, training=training, **reading)
         judged = evaluate(prepared=prepared, arm=arm, tuned=trained.outputs["tuned"], evaluation=evaluation, **reading)
     told = report(
