@@ -13,6 +13,7 @@ _count = itertools.count()
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+    server._GRACE = 3.0  # after broken uploads it can take long, and nobody needs this data
     with server.running(tmp_path_factory.mktemp("s3")) as at:
         yield at
 

@@ -62,7 +62,7 @@ def test_one_fault_of_an_upload_in_parts_is_mended(
     proxy: FaultProxy, s3: Connection, bucket: str, tmp_path: Path, kind: str, step: str
 ) -> None:
     """Beginning, a part and joining: the last may have worked though its answer was lost."""
-    data = os.urandom(11 << 20)
+    data = os.urandom(6 << 20)
     (tmp_path / "f").write_bytes(data)
     proxy.choose = once(kind, lambda verb, path: step in path and (verb == "POST") == (step != "partNumber=2"))
     try:
@@ -139,7 +139,7 @@ def test_no_wrong_result_in_200_faulted_transfers(
         uri, key = f"{bucket}/{number}", f"{parse(bucket).path}/{number}"
         here = tmp_path / str(number)
         here.mkdir()
-        data = os.urandom(11 << 20 if number % 20 == 0 else 50_000)
+        data = os.urandom(6 << 20 if number % 25 == 0 else 50_000)
         folder = number % 5 == 1
         names = ["a", "b/c"] if folder else [""]
         source = here / "in"
@@ -177,7 +177,7 @@ def test_no_wrong_result_in_200_faulted_transfers(
             count("error", key)
 
     proxy.at_rate(0.25)
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(12) as pool:
         for future in [pool.submit(transfer_one, number) for number in range(1000)]:
             future.result()
     for name, value in {**outcome, **proxy.made, "requests": proxy.requests}.items():

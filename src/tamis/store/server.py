@@ -33,7 +33,8 @@ from tamis.store.endpoint import Connection
 from tamis.store.local import atomic_write, explained
 
 BUCKET = "tamis"
-_PATIENCE = 30.0
+_PATIENCE = 30.0  # seconds to start in, on a busy machine
+_GRACE = 10.0  # seconds to stop in; then it is killed, which its data survives
 _SERVICES = ("s3", "master", "volume", "filer", "admin")
 
 
@@ -227,7 +228,7 @@ def _answers(state: Mapping[str, Any], until: float) -> bool:
 def _stop(state: Mapping[str, Any]) -> None:
     if _runs(state):
         os.kill(state["pid"], signal.SIGTERM)
-        until = time.monotonic() + 10
+        until = time.monotonic() + _GRACE
         while _runs(state) and time.monotonic() < until:
             _reap(state["pid"])
             time.sleep(0.05)
