@@ -205,7 +205,8 @@ def select(
         _candidates(arm, rows, scored)
     place = match(rows, scored) if scored else np.arange(rows.rows)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "selection.json").unlink(missing_ok=True)
+    for old in ("selection.json", *(f"{arm.name}/arm.json" for arm in arms)):
+        (out / old).unlink(missing_ok=True)
     made = []
     for arm in arms:
         candidates = _candidates(arm, rows, scored)
@@ -237,7 +238,9 @@ def _select_arm(
     """Chooses, and writes both tables; what it was, for `arm.json`."""
     eligible = int(candidates.eligible.sum())
     chosen = arm.selector.select(candidates, k, arm.seed)
-    if len(chosen) > k or len(np.unique(chosen)) < len(chosen) or not candidates.eligible[chosen].all():
+    once = np.zeros(candidates.rows, bool)
+    once[chosen] = True
+    if len(chosen) > k or once.sum() < len(chosen) or (once & ~candidates.eligible).any():
         raise TamisError(f"the selector {arm.chooses} chose too many rows, one twice, or one that may not be chosen")
     unchosen = arm.selector.unchosen.format(k=k, column=arm.column)
     codes, reasons = explain(candidates, chosen, unchosen)
@@ -255,7 +258,6 @@ def _select_arm(
         to = np.argsort(place)
         chosen, codes, values = place[chosen], codes[to], values[to]
     out.mkdir(parents=True, exist_ok=True)
-    (out / "arm.json").unlink(missing_ok=True)
     digest = write_selected(rows.parts, chosen, out / "selected.parquet")
     write_decisions(rows, chosen, values, codes, reasons, out / "decisions.parquet")
     of, names = rows.sources

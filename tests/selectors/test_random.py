@@ -46,21 +46,22 @@ def test_lots_are_distinct_and_independent_by_stream() -> None:
     assert (shuffled(keys, 2**64) == lots).all()
 
 
+def weighted(candidates: Candidates, k: int, seed: int) -> list[int]:
+    return GumbelTopK(GumbelTopK.Settings()).select(candidates, k, seed).tolist()
+
+
 def test_14e_equal_weights_draw_uniformly(tmp_path: Path) -> None:
     scores = make_scores(tmp_path, {"s": np.zeros(20)})
-    counts = Counter(i for seed in range(2000) for i in weighted(scores, 5, seed))
+    candidates = Candidates(scores, "s")
+    counts = Counter(i for seed in range(2000) for i in weighted(candidates, 5, seed))
     assert sorted(counts) == list(range(20))
     assert all(abs(count - 500) < 4 * 19.4 for count in counts.values())
     # The draw is not that of the random arm of the same seed: two draws of 5 of 20 share 1.25 rows on average.
-    shared = [len(set(weighted(scores, 5, seed)) & set(draw(scores, 5, seed))) for seed in range(500)]
+    shared = [len(set(weighted(candidates, 5, seed)) & set(draw(scores, 5, seed))) for seed in range(500)]
     assert 1.0 < np.mean(shared) < 1.5
 
 
 def test_a_log_weight_is_a_chance(tmp_path: Path) -> None:
-    scores = make_scores(tmp_path, {"s": np.log([1.0, 2.0, 5.0])})
-    counts = Counter(weighted(scores, 1, seed)[0] for seed in range(4000))
+    candidates = Candidates(make_scores(tmp_path, {"s": np.log([1.0, 2.0, 5.0])}), "s")
+    counts = Counter(weighted(candidates, 1, seed)[0] for seed in range(4000))
     np.testing.assert_allclose([counts[i] / 4000 for i in range(3)], [0.125, 0.25, 0.625], atol=0.03)
-
-
-def weighted(scores: Scores, k: int, seed: int) -> list[int]:
-    return GumbelTopK(GumbelTopK.Settings()).select(Candidates(scores, "s"), k, seed).tolist()

@@ -1,7 +1,8 @@
 """Facility location: rows that together stand for the whole pool.
 
 Ours and not a library's: submodlib 0.0.3 (2025) and apricot 0.6.1 (2021) hold the similarities of all pairs, which is
-160 GB for 200,000 rows, and choosing 600 of 6,000 rows takes them 7.7 s and 6.7 s where this takes 0.6 s.
+160 GB for 200,000 rows; and to choose 600 of 6,000 rows (all three choose the same) they need 11 CPU-seconds each,
+apricot's compilation included, where this needs about 1.
 """
 
 from typing import ClassVar
@@ -40,7 +41,8 @@ class FacilityLocation(Selector):
 
 
 def _greedy(vectors: NDArray[np.float32], weights: NDArray[np.float64], k: int) -> Chosen:
-    return cover(np.maximum(vectors @ vectors.T, 0), weights, k)
+    similarity: NDArray[np.float32] = vectors @ vectors.T
+    return cover(np.maximum(similarity, 0, out=similarity), weights, k)
 
 
 def cover(similarity: NDArray[np.float32], weights: NDArray[np.float64], k: int) -> Chosen:

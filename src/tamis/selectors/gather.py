@@ -1,5 +1,6 @@
 """Writes a selection out of core: the chosen rows in order of choice, and a line for every row of the pool."""
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from tamis.errors import TamisError
 from tamis.pool.rows import SCHEMA
-from tamis.pool.shards import Shard, combined_digest, load
+from tamis.pool.shards import Shard, load
 from tamis.selectors.candidates import Scores
 
 GROUP_ROWS = 50_000
@@ -55,20 +56,20 @@ def write_selected(parts: Sequence[Shard], chosen: NDArray[np.int64], path: Path
                 table = load(part, SCHEMA.names).take(pa.array(positions[low:high] - start))
                 ranks = by_position[low:high]
                 table = table.append_column("rank", pa.array(ranks))
-                for group in np.unique(ranks // GROUP_ROWS).tolist():
+                for group in np.flatnonzero(np.bincount(ranks // GROUP_ROWS)).tolist():
                     if group not in spills:
                         spills[group] = pa.ipc.new_stream(f"{aside}/{group}", table.schema)
                     spills[group].write_table(table.filter(pa.array(ranks // GROUP_ROWS == group)))
             start += part.rows
-        digests = []
+        digest = hashlib.sha256()  # as `combined_digest` of all ids, which may be too many to hold
         for group, spill in sorted(spills.items()):
             spill.close()
             with pa.OSFile(f"{aside}/{group}") as file:
                 table = pa.ipc.open_stream(file).read_all()
             table = table.take(pa.array(np.argsort(table.column("rank").to_numpy()))).drop_columns("rank")
             write(table.cast(SCHEMA))
-            digests += table.column("id").to_pylist()
-    return combined_digest(digests)
+            digest.update("\n".join([""] * (group > 0) + table.column("id").to_pylist()).encode())
+    return digest.hexdigest()[:32]
 
 
 def write_decisions(
