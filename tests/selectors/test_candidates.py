@@ -7,7 +7,8 @@ import pytest
 
 from tamis.errors import TamisError, UserError
 from tamis.pool.shards import write_shard
-from tamis.selectors import Candidates, Scores
+from tamis.registry import check
+from tamis.selectors import Candidates, Scores, Selector
 from tamis.selectors.conditions import parse_condition
 from tamis.selectors.contract import make_scores
 
@@ -106,3 +107,28 @@ def test_conditions(tmp_path: Path, text: str, kept: list[int] | None) -> None:
 
 def test_a_condition_reads_as_it_is_written() -> None:
     assert [str(c) for c in parse_condition("ifd<1 and rds >= 0.25")] == ["ifd < 1", "rds >= 0.25"]
+
+
+def test_lists_of_several_lengths_are_refused(tmp_path: Path) -> None:
+    short = make_scores(tmp_path / "a", {"s": [[0.5, 1.0]]}, ids=["a"])
+    long = make_scores(tmp_path / "b", {"s": [[0.5, 1.0, 0.0]]}, ids=["b"])
+    with pytest.raises(UserError, match="lists of 3 and of 2 numbers"):
+        Scores([*short.parts, *long.parts]).column("s")
+
+
+def test_a_selector_that_breaks_the_contract_is_refused() -> None:
+    class Wrong(Selector):
+        """Chooses."""
+
+    class Nowhere(Wrong):
+        """Chooses."""
+
+        paper = "none"
+        reads = "words"  # type: ignore[assignment]
+
+    with pytest.raises(UserError, match="must name its paper"):
+        check("wrong", Wrong, Selector)
+    with pytest.raises(UserError, match="it reads 'words'"):
+        check("nowhere", Nowhere, Selector)
+    with pytest.raises(NotImplementedError):
+        Wrong(Wrong.Settings()).select(None, 1, 0)  # type: ignore[arg-type]

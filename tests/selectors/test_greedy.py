@@ -113,3 +113,12 @@ def test_a_few_rows_of_many_parts_are_not_all_alike(tmp_path: Path) -> None:
 def test_a_vector_of_zeros_covers_nothing_and_is_chosen_last(tmp_path: Path) -> None:
     scores = make_scores(tmp_path, {"v": np.vstack([np.zeros(16), clusters(9)])})
     assert choose(scores, "facility-location", 10)[-1] == 0
+
+
+@pytest.mark.parametrize("name", ["facility-location", "k-center"])
+def test_vectors_that_are_all_the_same(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "NUMBERS", 20)
+    scores = make_scores(tmp_path, {"v": np.ones((30, 4))})
+    for k in (3, 30):
+        chosen = choose(scores, name, k, part_rows=4)
+        assert len(chosen) == len(set(chosen)) == k
