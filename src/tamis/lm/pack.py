@@ -128,14 +128,16 @@ def packed_attention(
         raise RuntimeError("a packed model was called outside `attending`")
     if kwargs.get("s_aux") is not None:
         raise NotImplementedError("attention sinks are not supported")
+    # Cut all at once: going backward, one cut costs a pass over the whole pack.
+    lengths = [len(span) for span in spans]
+    queries, keys, values = (torch.split(whole[0], lengths, 1) for whole in (query, key, value))
+    place = {span: i for i, span in enumerate(spans)}
     parts = []
-    for span in spans:
-        own = slice(span.start, span.end)
-        k, v = key[0, :, own], value[0, :, own]
+    for span, q, k, v in zip(spans, queries, keys, values, strict=True):
         if span.prefix:
-            before = slice(span.prefix.start, span.prefix.end)
-            k, v = torch.cat([key[0, :, before], k], 1), torch.cat([value[0, :, before], v], 1)
-        parts.append(_attend(query[0, :, own], k, v, scaling, sliding_window, softcap).transpose(0, 1))
+            before = place[span.prefix]
+            k, v = torch.cat([keys[before], k], 1), torch.cat([values[before], v], 1)
+        parts.append(_attend(q, k, v, scaling, sliding_window, softcap).transpose(0, 1))
     return torch.cat(parts)[None], None
 
 
