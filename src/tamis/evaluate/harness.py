@@ -74,18 +74,13 @@ def main_metric(task: Any) -> tuple[str, str]:
 
 
 def for_tasks(lm: LanguageModel, settings: EvaluationSettings) -> Any:
-    """The loaded model as lm-eval takes it; it reads padded batches from then on, and packed rows no more."""
-    from lm_eval.models.huggingface import HFLM
+    """The loaded model as lm-eval takes it; it reads padded batches from then on where it generates."""
+    from tamis.evaluate.packed import PackedLM
 
     lm.model.set_attn_implementation("sdpa")
     log = logging.getLogger("lm_eval.models.huggingface")
     log.setLevel(logging.ERROR)  # it warns that a model was passed
-    harness = HFLM(
-        pretrained=lm.model,
-        tokenizer=lm.tokenizer,
-        batch_size=settings.batch_size,
-        max_length=settings.max_length or lm.window,
-    )
+    harness = PackedLM(lm, settings.batch_size, settings.max_length or lm.window)
     log.setLevel(logging.NOTSET)
     return harness
 
