@@ -1,0 +1,59 @@
+"""What the README shows works: its commands are understood, its example of a method is one, its files exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tamis.cli import _parser
+from tamis.registry import check
+from tamis.scorers import SCORERS, Scorer
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.S)
+COMMANDS = [
+    line.split("#")[0].strip()
+    for kind, block in BLOCKS
+    if kind == "sh"
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.strip()
+]
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("tamis ")])
+def test_commands_are_understood(command: str) -> None:
+    args = _parser().parse_args(shlex.split(command)[1:])
+    for name in getattr(args, "method", None) or []:
+        assert SCORERS[name]
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith("tamis ")])
+def test_other_commands_name_what_exists(command: str) -> None:
+    words = shlex.split(command)
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), flags=re.M)
+    else:
+        assert words[0] == "python" and (ROOT / words[1]).exists(), command
+
+
+def test_the_example_method_is_one() -> None:
+    (code,) = (block for kind, block in BLOCKS if kind == "python" and "Scorer" in block)
+    names: dict[str, object] = {}
+    exec(code, names)
+    method = check("surprise", names["Surprise"], Scorer)
+    got = method(method.Settings()).score({"loss": np.array([1.0])}, {})
+    assert got == {"surprise": np.array([1.0])}
+
+
+def test_the_methods_table_names_every_method() -> None:
+    table = README.split("## Methods")[1].split("## ")[0]
+    for name in SCORERS.names():
+        assert f"| `{name}` |" in table, name
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("http") or (ROOT / target).exists(), target
