@@ -15,27 +15,31 @@ import pyarrow.parquet as pq
 HERE = Path(__file__).parent
 
 
-def planted() -> dict[str, str]:
-    """Defect by the row's own id."""
+def planted() -> dict[str, dict[str, str]]:
+    """What was planted, by the row's own id: its `defect`, and `of` which row."""
     rows = (json.loads(line) for line in (HERE / "planted.jsonl").read_text().splitlines())
-    return {row["id"]: row["defect"] for row in rows}
+    return {row["id"]: row for row in rows}
 
 
 def kept(run: Path) -> dict[str, tuple[int, Counter[str]]]:
-    """By arm: the number of rows chosen, and how many of them have each defect."""
+    """By arm: the number of rows chosen, and how many of them have each defect.
+
+    A duplicate is bad beside the row that it copies; alone it is as good as that one.
+    """
     defects = planted()
     result = {}
     for arm in sorted(path.parent for path in (run / "selections").glob("*/arm.json")):
         rows = pq.read_table(arm / "selected.parquet", columns=["original"]).column("original").to_pylist()
         ids = [json.loads(row)["id"] for row in rows]
-        result[arm.name] = (len(ids), Counter(defects[i] for i in ids if i in defects))
+        bad = [defects[i] for i in ids if i in defects]
+        bad = [row for row in bad if row["defect"] != "duplicate" or row["of"] in ids]
+        result[arm.name] = (len(ids), Counter(row["defect"] for row in bad))
     return result
 
 
 def main(run: Path) -> None:
     """Prints a line for each arm."""
-    defects = Counter(planted().values())
-    print(f"planted: {dict(defects)}")
+    print(f"planted: {dict(Counter(row['defect'] for row in planted().values()))}")
     for arm, (rows, found) in kept(run).items():
         print(f"{arm}: {found.total()} of {rows} chosen rows are bad {dict(found) or ''}".rstrip())
 

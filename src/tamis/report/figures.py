@@ -117,8 +117,9 @@ def _verdict(table: Mapping[str, Any], random: Sequence[str], measures: Sequence
             continue
         difference = Estimate(**entry["against_random"])
         known = {"better": "better than random", "worse": "worse than random", "not better": "not better than random"}
+        shown = "base (untuned)" if name == "base" else name
         lines.append(
-            f"{name} is {known[entry['verdict']]} on the {where}: {difference.value:+.4f} {unit} "
+            f"{shown} is {known[entry['verdict']]} on the {where}: {difference.value:+.4f} {unit} "
             f"(95 % interval {difference.low:+.4f} to {difference.high:+.4f}, {entry['items']} items)."
         )
     if len(random) == 1:
