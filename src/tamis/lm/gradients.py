@@ -22,11 +22,11 @@ from tamis.lm.engine import Engine
 from tamis.lm.forward import LOGIT_ROWS, hidden_states, token_losses
 from tamis.lm.load import LanguageModel
 from tamis.lm.lora import fresh_down, linear_maps, sizes
-from tamis.lm.pack import Pack, Span, pack
+from tamis.lm.pack import Pack, pack
 from tamis.lm.templates import Kind
 
 MEMORY = 2 << 30
-"""Bytes of gradients held at one time by `gram`; more are computed in several sweeps over the rows."""
+"""Bytes of gradients that `gram` lets wait for rows of a later batch."""
 
 
 @dataclass(frozen=True)
@@ -50,55 +50,68 @@ def row_gradients(engine: Engine, rows: Sequence[Encoded], adapters: Adapters) -
     For small models and few rows: a 135M model has 10 M numbers a row at rank 64 (see `gram`). The gradient of the
     other factor is 0. Cost: a forward and a backward pass over the rows.
     """
-    return {
-        name: values.cpu().numpy() for name, values in _sweep(engine, rows, adapters, linear_maps(engine.lm)).items()
-    }
+    found: dict[str, NDArray[np.float32]] = {}
+
+    def use(name: str, values: Tensor) -> None:
+        found[name] = (values * (adapters.alpha / adapters.rank)).cpu().numpy()
+
+    maps = linear_maps(engine.lm)
+    _sweep(engine, rows, adapters, maps, use)
+    return {name: found[name] for name in maps}
 
 
 def gram(engine: Engine, rows: Sequence[Encoded], adapters: Adapters, memory: int = MEMORY) -> NDArray[np.float64]:
     """Dot products of all pairs of rows' gradients, summed over all maps; float64 [rows, rows].
 
-    Cost: a forward and a backward pass over the rows, as many times as their gradients are larger than `memory` bytes.
+    Cost: a forward and a backward pass over the rows. Where they do not fit one batch, their gradients have to wait for
+    each other, and there are as many sweeps over the rows as it takes to hold no more than `memory` bytes of them.
     """
     total = np.zeros((len(rows), len(rows)))
+
+    def use(_name: str, values: Tensor) -> None:
+        flat = values.flatten(1)
+        total[:] += (flat @ flat.T).double().cpu().numpy()
+
+    maps = linear_maps(engine.lm)
+    bytes_of = {name: 4 * len(rows) * sizes(module)[1] * adapters.rank for name, module in maps.items()}
+    together = len(list(_parts([len(row.ids) for row in rows], engine.batch_tokens))) == 1
     group: dict[str, Any] = {}
-    size = 0
-    for name, module in (*linear_maps(engine.lm).items(), ("", None)):
-        own = 0 if module is None else 4 * len(rows) * sizes(module)[1] * adapters.rank
-        if group and (module is None or size + own > memory):
-            for values in _sweep(engine, rows, adapters, group).values():
-                flat = values.flatten(1)
-                total += (flat @ flat.T).double().cpu().numpy()
-            group, size = {}, 0
+    for name, module in maps.items():
+        if group and not together and sum(bytes_of[n] for n in group) + bytes_of[name] > memory:
+            _sweep(engine, rows, adapters, group, use)
+            group = {}
         group[name] = module
-        size += own
-    return total
+    _sweep(engine, rows, adapters, group, use)
+    return total * (adapters.alpha / adapters.rank) ** 2
 
 
-def _sweep(engine: Engine, rows: Sequence[Encoded], adapters: Adapters, maps: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The gradients of these maps for all rows, pack by pack; float32 [rows, outputs, rank] where the model is."""
+def _sweep(
+    engine: Engine,
+    rows: Sequence[Encoded],
+    adapters: Adapters,
+    maps: Mapping[str, Any],
+    use: Callable[[str, Tensor], None],
+) -> None:
+    """Calls `use(name, gradients)` for each map when all rows have theirs; float32 [rows, outputs, rank], unscaled."""
     lm = engine.lm
-    scale = adapters.alpha / adapters.rank
-    shape = (len(rows), adapters.rank)
-    out = {n: torch.empty(shape[0], sizes(m)[1], shape[1], device=lm.device) for n, m in maps.items()}
-    downs = {n: fresh_down(n, m, adapters.rank, adapters.seed).to(lm.device) for n, m in maps.items()}
+    downs = {name: fresh_down(name, m, adapters.rank, adapters.seed).to(lm.device) for name, m in maps.items()}
+    waiting: dict[str, Tensor] = {}
     for first, last in _parts([len(row.ids) for row in rows], engine.batch_tokens):
         packed = pack([row.ids for row in rows[first:last]])
 
-        def keep(
-            name: str, inner: Tensor, gradient: Tensor, spans: tuple[Span, ...] = packed.spans, at: int = first
-        ) -> None:
-            for i, span in enumerate(spans):
+        def keep(name: str, inner: Tensor, gradient: Tensor, packed: Pack = packed, at: int = first) -> None:
+            if name not in waiting:
+                waiting[name] = inner.new_empty(len(rows), gradient.shape[1], inner.shape[1])
+            for i, span in enumerate(packed.spans, at):
                 own = slice(span.start, span.end)
-                torch.matmul(gradient[own].float().T, inner[own], out=out[name][at + i])
+                torch.matmul(gradient[own].float().T, inner[own], out=waiting[name][i])
+            if at + len(packed.spans) == len(rows):
+                use(name, waiting.pop(name))
 
         with _watched(maps, downs, keep), _differentiable(lm):
             _backward(lm, packed, rows[first:last])
         engine.work.tokens += len(packed.ids)
         engine.work.batches += 1
-    for values in out.values():
-        values *= scale
-    return out
 
 
 @contextmanager

@@ -1,0 +1,166 @@
+"""Answers in context, the shared context read once, against reading it again for every pair.
+
+    python -m tests.benchmarks.bench_incontext POOL.jsonl.gz [model]
+
+Prints one JSON line a case, all of the same pairs: `reuse` (ours), `no reuse` (the same packs, but each pair is a row
+of its own) and `one pair at a time` (the published way: the model's own pass, all logits); then a line `ratio` with how
+many times faster ours is, and how many times fewer tokens and floating-point operations it needs, which is what the
+speed can reach at most. `cpu` are processor seconds, which other work on the machine disturbs less. Contexts are rows
+of the pool and, as the method has it, a random text for each.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tamis.pool.formats import to_messages
+from tamis.pool.read import records
+from tamis.pool.rows import Row, row_id
+
+ROUNDS = 2
+
+
+def read(path: Path, number: int) -> list[Row]:
+    """The first rows of a pool in the format of Alpaca."""
+    rows: list[Row] = []
+    for _, record in records(path):
+        if isinstance(record, dict) and record.get("output"):
+            messages = tuple(to_messages(record, "alpaca"))
+            rows.append(Row(row_id(messages), messages, "pool", {}))
+        if len(rows) == number:
+            break
+    return rows
+
+
+def run(pool: Path, model: str = "demo", contexts: int = 2, anchors: int = 10) -> list[dict[str, Any]]:
+    """The cases, interleaved `ROUNDS` times, the fastest of each."""
+    import torch
+
+    from tamis.lm.engine import Engine
+    from tamis.lm.incontext import _losses, answer_losses
+    from tamis.lm.load import load
+    from tamis.lm.templates import Kind
+    from tamis.scorers.rico import RICo, _contexts, _frame, random_text
+
+    lm = load(model)
+    rows = read(pool, contexts + anchors)
+    settings = RICo.Settings(anchors=anchors)
+    engine = Engine(lm)
+    frame = _frame(engine, rows[contexts:], settings)
+    texts = [text for text in _contexts(engine, rows[:contexts]) if not isinstance(text, str)]
+    bodies = [t.ids for t in texts] + [frame.ids(random_text(t.characters, str(i))) for i, t in enumerate(texts)]
+    heads = [frame.context(ids) for ids in bodies]
+
+    def reuse(engine: Engine) -> Any:
+        return answer_losses(engine, heads, frame.tails)
+
+    def no_reuse(engine: Engine) -> Any:
+        nothing = np.zeros(0, np.int32)
+        pairs = [
+            (np.concatenate([h, t.ids]), np.r_[np.zeros(len(h)), t.kinds] == Kind.ANSWER)
+            for h in heads
+            for t in frame.tails
+        ]
+        found: list[float] = []
+        group: list[Any] = []
+        for pair in pairs:
+            if group and sum(len(ids) for ids, _ in [*group, pair]) > engine.batch_tokens:
+                found += _losses(engine, [(nothing, group)])
+                group = []
+            group.append(pair)
+        found += _losses(engine, [(nothing, group)])
+        return np.reshape(found, (len(heads), -1))
+
+    def one_at_a_time(engine: Engine) -> Any:
+        found = []
+        for h in heads:
+            for t in frame.tails:
+                ids = torch.from_numpy(np.concatenate([h, t.ids])).long().to(lm.device)
+                scores = lm.model(input_ids=ids[None], use_cache=False).logits[0].float().log_softmax(-1)
+                at = len(h) + np.flatnonzero(t.kinds == Kind.ANSWER)
+                found.append(float(-scores[at - 1, ids[at]].mean()))
+                engine.work.tokens += len(ids)
+                engine.work.scored += len(ids)
+        return np.reshape(found, (len(heads), -1))
+
+    cases: dict[str, Callable[[Engine], Any]] = {
+        "reuse": reuse,
+        "no reuse": no_reuse,
+        "one pair at a time": one_at_a_time,
+    }
+    best: dict[str, dict[str, Any]] = {}
+    values = {}
+    for _ in range(ROUNDS):
+        rate = matrix_rate(lm)
+        for name, case in cases.items():
+            own = Engine(lm)
+            packed = lm.model.config._attn_implementation
+            if case is one_at_a_time:
+                lm.model.set_attn_implementation("sdpa")
+            started, cpu = time.perf_counter(), time.process_time()
+            with torch.inference_mode():
+                values[name] = case(own)
+            seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+            lm.model.set_attn_implementation(packed)
+            if name not in best or seconds < best[name]["seconds"]:
+                best[name] = {
+                    "case": name,
+                    "pairs": values[name].size,
+                    "seconds": round(seconds, 2),
+                    "cpu_seconds": round(cpu, 2),
+                    "ms_a_pair": round(1000 * seconds / values[name].size, 1),
+                    "tokens": own.work.tokens,
+                    "scored": own.work.scored,
+                    "gflop": round(gflop(lm, own.work.tokens, own.work.scored), 1),
+                    "matrix_gflops": round(rate, 1),
+                }
+    ours, plain = best["reuse"], best["no reuse"]
+    ratio = {
+        "case": "ratio",
+        "faster_than_no_reuse": round(plain["seconds"] / ours["seconds"], 2),
+        "less_cpu_than_no_reuse": round(plain["cpu_seconds"] / ours["cpu_seconds"], 2),
+        "fewer_tokens": round(plain["tokens"] / ours["tokens"], 2),
+        "fewer_gflop": round(plain["gflop"] / ours["gflop"], 2),
+        "faster_than_one_at_a_time": round(best["one pair at a time"]["seconds"] / ours["seconds"], 2),
+        "largest_difference": float(max(np.abs(v - values["reuse"]).max() for v in values.values())),
+        "context_tokens": float(np.mean([len(h) for h in heads])),
+        "anchor_tokens": float(np.mean([len(t.ids) for t in frame.tails])),
+    }
+    return [*best.values(), ratio]
+
+
+def gflop(lm: Any, tokens: int, scored: int) -> float:
+    """Of the linear maps for these tokens, and of the head where logits are computed; attention is not counted."""
+    from tamis.lm.lora import linear_maps, sizes
+
+    maps = sum(int(np.prod(sizes(module))) for module in linear_maps(lm).values())
+    head = lm.model.get_output_embeddings().weight.numel()
+    return 2e-9 * (maps * tokens + head * scored)
+
+
+def matrix_rate(lm: Any) -> float:
+    """What the machine multiplies in the model's type, in 10^9 floating-point operations a second."""
+    import torch
+
+    a = torch.ones(1024, 1024, dtype=next(lm.model.parameters()).dtype, device=lm.device)
+    best = 0.0
+    for _ in range(10):
+        started = time.perf_counter()
+        float((a @ a)[0, 0])
+        best = max(best, 2e-9 * 1024**3 / (time.perf_counter() - started))
+    return best
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Prints the cases."""
+    for line in run(Path(arguments[0]), *arguments[1:2]):
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
