@@ -95,7 +95,7 @@ def test_a_seed_decides_and_batches_do_not(engine: Engine, row: Rows) -> None:
     ups = [k for k in one.weights if k.endswith("/up")]
     for name in ups:
         assert np.abs(one.weights[name]).max() > 0
-        np.testing.assert_allclose(split.weights[name], one.weights[name], atol=2e-3 * np.abs(one.weights[name]).max())
+        np.testing.assert_allclose(split.weights[name], one.weights[name], atol=2e-2 * np.abs(one.weights[name]).max())
     other = train(engine, rows, labels, replace(training, seed=1))
     assert (other.weights["head"] != one.weights["head"]).any()
 
