@@ -32,7 +32,7 @@ Ids = NDArray[np.int32]
 class RICo(Scorer):
     """How probably a row is among those that help most, as an example in context, to answer other rows.
 
-    Yang et al. 2026, "RICo", arXiv 2505.05327 (first version: ICon). `fit` measures some candidates on the target's
+    "RICo", AAAI 2026, arXiv 2505.05327 (first version: ICon). `fit` measures some candidates on the target's
     rows (see `measure`), labels the top `share` of them 1, and trains a classifier on the scoring model: a two-class
     head on the last token's hidden state, low-rank adapters (r 8, alpha 8, dropout 0.05) on the query and value
     projections. `score` is its probability of class 1, so the pool costs one pass a row. Set `share` to the share that
@@ -71,7 +71,7 @@ class RICo(Scorer):
         seed: int = 0
         """Of all draws: candidates, anchors, random texts, the classifier's beginning and order."""
 
-    paper: ClassVar[str] = "Yang et al. 2026, arXiv 2505.05327"
+    paper: ClassVar[str] = "RICo, AAAI 2026, arXiv 2505.05327"
     cost: ClassVar[str] = "1 pass over the row; to fit, 2 x candidates x anchors passes over an anchor and training"
     needs: ClassVar[frozenset[str]] = frozenset({"target", "sample"})
     columns: ClassVar[Mapping[str, str]] = {"rico": "probability of being among the rows that help most in context"}
