@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import platform
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,7 +14,7 @@ import torch
 
 from tamis.errors import UserError
 from tamis.lm import pack
-from tamis.lm.demo import NAME, demo_model
+from tamis.lm.demo import NAME, cache_folder, demo_model
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -53,22 +55,35 @@ class LanguageModel:
 def fast_type() -> torch.dtype:
     """The type in which this machine multiplies matrices fastest: bfloat16 where it measurably is, else float32.
 
-    On a CPU a measurement decides (about 20 ms): bfloat16 is three to four times faster with AVX512-BF16 or AMX, and
-    slower than float32 without. float16 is never taken on a CPU.
+    On a CPU a measurement decides (about 50 ms): bfloat16 is three to four times faster with AMX, and slower than
+    float32 on many processors. float16 is never taken on a CPU. The first measurement is kept in the cache folder, so
+    that the steps of a run, each a process of its own on a busy machine, agree.
     """
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        a = torch.ones(512, 512, dtype=dtype)
-        a @ a
-        times = []
-        for _ in range(5):
+    machine = f"{platform.node()} {platform.processor()} {torch.backends.cpu.get_cpu_capability()} {torch.__version__}"
+    kept = cache_folder() / f"fast-type-{hashlib.sha256(machine.encode()).hexdigest()[:16]}"
+    with suppress(OSError):
+        if not kept.exists():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            measured = _measured_type()
+            with kept.open("x") as file:
+                file.write(measured)
+    name = ""
+    with suppress(OSError):  # it cannot be kept on this machine
+        name = kept.read_text()
+    return torch.bfloat16 if (name or _measured_type()) == "bfloat16" else torch.float32
+
+
+def _measured_type() -> str:
+    seconds: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
+    for _ in range(12):  # in turn, so that other work on the machine hits both
+        for dtype, times in seconds.items():
+            a = torch.ones(512, 512, dtype=dtype)
             start = time.perf_counter()
             a @ a
             times.append(time.perf_counter() - start)
-        seconds[dtype] = min(times)
-    return torch.bfloat16 if seconds[torch.bfloat16] < 0.7 * seconds[torch.float32] else torch.float32
+    return "bfloat16" if min(seconds[torch.bfloat16]) < 0.7 * min(seconds[torch.float32]) else "float32"
 
 
 def resolve(name: str) -> str:

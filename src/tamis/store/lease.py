@@ -141,7 +141,11 @@ def _locked(place: Uri, path: Path) -> int:
             if path.exists() and os.fstat(handle).st_ino == path.stat().st_ino:
                 return handle
         except BlockingIOError:
-            data = os.pread(handle, 4096, 0)
+            for _ in range(20):  # between locking and writing, the holder has no name yet
+                data = os.pread(handle, 4096, 0)
+                if data:
+                    break
+                time.sleep(0.05)
             os.close(handle)
             raise _held_by(place, data) from None
         os.close(handle)  # its last holder removed it between our opening and locking it
