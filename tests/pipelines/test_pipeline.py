@@ -41,12 +41,6 @@ def config(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Path:
     return path
 
 
-def executed(folder: Path) -> set[str]:
-    """Names of the tasks that ran, by the newest run's folder."""
-    newest = max((folder / "artifacts").iterdir())
-    return {path.parent.name for path in newest.rglob("executor_output.json")}
-
-
 def test_the_whole_path_and_its_cache(config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert main(["run", str(config), "--out", str(out)]) == 0
@@ -61,20 +55,11 @@ def test_the_whole_path_and_its_cache(config: Path, tmp_path: Path, capfd: pytes
         chosen = figures["arms"][arm]["selection"]
         assert sum(chosen["reasons"].values()) == 12 and chosen["selected"] == 3
 
-    # The same again runs nothing; another setting of a late step runs only what depends on it.
+    # The same again runs nothing.
+    before = {path.name for path in (out / "artifacts").iterdir()}
     assert main(["run", str(config), "--out", str(out)]) == 0
-    again = executed(out) if len(list((out / "artifacts").iterdir())) > 1 else set()
-    assert not again
-    assert main(["run", str(config), "--out", str(out), "--set", "training.max_steps=2"]) == 0
-    ran = executed(out)
-    assert {"finetune", "report"} <= {name.split("-")[0] for name in ran}
-    assert not {"prepare", "score", "select"} & ran
-
-    # Changed data under the same name runs everything.
-    pool = Path(yaml.safe_load(config.read_text())["pool"])
-    pool.write_text(pool.read_text().replace("What comes after 3?", "And after 3?"))
-    assert main(["run", str(config), "--out", str(out)]) == 0
-    assert {"prepare", "select"} <= executed(out)
+    fresh = [path for path in (out / "artifacts").iterdir() if path.name not in before]
+    assert not [path for folder in fresh for path in folder.rglob("executor_output.json")]
 
 
 @pytest.mark.parametrize(
