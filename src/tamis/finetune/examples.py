@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,9 +14,6 @@ from tamis.errors import UserError
 from tamis.lm.encode import Encoded, Encoder
 from tamis.lm.templates import Kind
 from tamis.pool.rows import SCHEMA, Row, from_table
-
-IGNORED = -100
-"""Label of a token that is not learned."""
 
 
 @dataclass(frozen=True)
@@ -63,35 +59,12 @@ def encode_selection(rows: list[Row], encoder: Encoder) -> Examples:
     return Examples(good, sum(row.cut > 0 for row in good), dict(reasons))
 
 
-def labels(row: Encoded) -> NDArray[np.int64]:
-    """What is learned at each position: the answers and the markers that end them; `IGNORED` elsewhere."""
-    learned = np.where(row.kinds == Kind.PROMPT, IGNORED, row.ids.astype(np.int64))
-    learned[0] = IGNORED  # nothing precedes it, so it cannot be predicted
-    return learned
+def learned(row: Encoded) -> NDArray[np.int64]:
+    """Positions of the tokens that are learned: the answers and the markers that end them.
 
-
-def collate(rows: list[Encoded], pad: int) -> dict[str, Any]:
-    """Some rows as one padded batch of tensors [rows, longest]: `input_ids`, `attention_mask`, `labels`.
-
-    Without rows (a process that has nothing to do in the last step) it is a row of two tokens with nothing to learn.
+    The first token of a row is never among them, because nothing precedes it.
     """
-    import torch
-
-    length = max((len(row.ids) for row in rows), default=2)
-    ids = np.full((max(1, len(rows)), length), pad, np.int64)
-    seen = np.zeros_like(ids)
-    learned = np.full_like(ids, IGNORED)
-    for i, row in enumerate(rows):
-        ids[i, : len(row.ids)] = row.ids
-        seen[i, : len(row.ids)] = 1
-        learned[i, : len(row.ids)] = labels(row)
-    if not rows:
-        seen[:] = 1
-    return {
-        "input_ids": torch.from_numpy(ids),
-        "attention_mask": torch.from_numpy(seen),
-        "labels": torch.from_numpy(learned),
-    }
+    return np.flatnonzero(row.kinds[1:] != Kind.PROMPT) + 1
 
 
 def write_encoded(path: Path, rows: list[Encoded]) -> None:

@@ -23,14 +23,10 @@ def environment(processes: int, gpu: bool) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
     }
     if not gpu:
-        # Loopback, because a container's own host name often resolves to nothing. The allocator's settings make small
-        # steps a third faster: freed buffers are kept instead of being returned and zeroed again.
-        defaults |= {
-            "DS_ACCELERATOR": "cpu",
-            "GLOO_SOCKET_IFNAME": "lo",
-            "MALLOC_MMAP_MAX_": "0",
-            "MALLOC_TRIM_THRESHOLD_": "-1",
-        }
+        # Loopback, because a container's own host name often resolves to nothing. The allocator keeps freed buffers,
+        # which otherwise go back to the system and are zeroed again for every step.
+        defaults |= {"DS_ACCELERATOR": "cpu", "GLOO_SOCKET_IFNAME": "lo"}
+        defaults |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1"}
     return defaults | own
 
 
@@ -85,8 +81,12 @@ def reason(text: str) -> str:
         if "out of memory" in found.lower() or found.startswith("MemoryError"):
             found += "; lower batch_size or max_length, or raise zero_stage"
         return found
-    killed = re.search(r"Signal (\d+) \((\w+)\) received", text)
+    killed = re.search(r"Signal \d+ \((\w+)\) received", text)
     if killed:
-        why = "; the memory may not have been enough" if killed[2] == "SIGKILL" else ""
-        return f"a process was ended by {killed[2]}{why}"
-    return next((line for line in reversed(lines) if not _NOISE.search(line)), "no reason was given")[:300]
+        why = "; the memory may not have been enough" if killed[1] == "SIGKILL" else ""
+        return f"a process was ended by {killed[1]}{why}"
+    told = re.search(r"got signal: (\d+)", text)
+    if told:
+        return f"it was told to end by signal {told[1]}"
+    own = next((i for i, line in enumerate(lines) if "elastic" in line), len(lines))  # torchrun's report follows
+    return next((line for line in reversed(lines[:own]) if not _NOISE.search(line)), "no reason was given")[:300]

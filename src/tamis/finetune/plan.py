@@ -2,7 +2,7 @@
 
 Nothing else has a say: not the random state of a process, not where a run was interrupted. So a run that goes on from a
 checkpoint reads what the uninterrupted one would have read, and every row is read once an epoch, also where the rows do
-not divide by the size of a step.
+not divide by the size of a step. Batches are packed, so rows need not be grouped by length and a step is a fair draw.
 """
 
 import math
@@ -13,9 +13,6 @@ from numpy.typing import NDArray
 
 from tamis.finetune.settings import TrainingSettings
 
-POOL_STEPS = 16
-"""Rows of this many steps are sorted by length together: less padding, while the steps' order stays random."""
-
 Step = list[list[int]]
 """Rows of one step, in `accumulation * processes` batches; the batch `a * processes + p` is the process p's a-th."""
 
@@ -23,39 +20,33 @@ Step = list[list[int]]
 def plan(lengths: Sequence[int], settings: TrainingSettings, processes: int) -> list[Step]:
     """Lays out all steps of a training.
 
-    Each epoch shuffles the rows, sorts them by length within pools of a few steps, and shuffles the steps. The first
-    step of all is the one with the longest row, so that a lack of memory shows at once.
+    Each epoch shuffles the rows and cuts them into steps. Within a step they are dealt out by length, so that no
+    process waits long for another. The first step is the one with the most tokens, so that a lack of memory shows at
+    once.
 
     Args:
         lengths: Tokens of each row.
         settings: Epochs or steps, rows of a step, seed.
         processes: How many share a step.
     """
-    size = settings.batch_size * settings.accumulation * processes
-    steps = settings.max_steps or max(1, round(settings.epochs * math.ceil(len(lengths) / size)))
-    result: list[Step] = []
-    epoch = 0
-    while len(result) < steps:
-        result += _epoch(np.asarray(lengths), size, settings, processes, epoch)
-        epoch += 1
-    return result[:steps]
-
-
-def _epoch(lengths: NDArray[np.int_], size: int, settings: TrainingSettings, processes: int, epoch: int) -> list[Step]:
-    random = np.random.default_rng([settings.seed, epoch])
-    order = random.permutation(len(lengths))
-    groups: list[NDArray[np.int_]] = []
-    for start in range(0, len(order), size * POOL_STEPS):
-        pool = order[start : start + size * POOL_STEPS]
-        pool = pool[np.argsort(-lengths[pool], kind="stable")]
-        groups += [pool[i : i + size] for i in range(0, len(pool), size)]
-    shuffled = [groups[i] for i in random.permutation(len(groups))]
-    if epoch == 0:
-        longest = max(range(len(shuffled)), key=lambda i: int(lengths[shuffled[i]].max()))
-        shuffled[0], shuffled[longest] = shuffled[longest], shuffled[0]
     batches = settings.accumulation * processes
-    # An incomplete step is dealt out evenly, so that no process waits long for another.
-    return [[part.tolist() for part in np.array_split(group, batches)] for group in shuffled]
+    size = settings.batch_size * batches
+    steps = settings.max_steps or max(1, round(settings.epochs * math.ceil(len(lengths) / size)))
+    tokens = np.asarray(lengths)
+    groups: list[NDArray[np.int_]] = []
+    epoch = 0
+    while len(groups) < steps:
+        order = np.random.default_rng([settings.seed, epoch]).permutation(len(tokens))
+        groups += [order[start : start + size] for start in range(0, len(order), size)]
+        epoch += 1
+    groups = groups[:steps]
+    most = max(range(len(groups)), key=lambda i: int(tokens[groups[i]].sum()))
+    groups[0], groups[most] = groups[most], groups[0]
+    return [_deal(group[np.argsort(-tokens[group], kind="stable")], batches) for group in groups]
+
+
+def _deal(rows: NDArray[np.int_], batches: int) -> Step:
+    return [rows[i::batches].tolist() for i in range(batches)]
 
 
 def share(steps: Sequence[Step], process: int, processes: int) -> list[list[int]]:

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tamis.errors import TamisError, UserError
-from tamis.finetune.examples import Examples, encode_selection, labels, read_selection, write_encoded
+from tamis.finetune.examples import Examples, encode_selection, learned, read_selection, write_encoded
 from tamis.finetune.launch import launch
 from tamis.finetune.settings import TrainingSettings
 from tamis.pool.shards import combined_digest, difference, write_json
@@ -126,7 +124,6 @@ def finetune(selected: Path, model: str, out: Path, settings: TrainingSettings, 
             job = {
                 "model": where,
                 "dtype": dtype,
-                "save_dtype": "float32" if settings.dtype == "float32" else "bfloat16",
                 "settings": settings.model_dump(mode="json"),
                 "processes": processes,
                 "gpu": bool(gpus),
@@ -135,14 +132,15 @@ def finetune(selected: Path, model: str, out: Path, settings: TrainingSettings, 
             }
             write_json(work / "job.json", job)
             write_encoded(work / "rows.parquet", examples.rows)
-            launch(
-                "tamis.finetune.train",
-                [str(work / "job.json")],
-                processes=processes,
-                gpu=bool(gpus),
-                log=work / "training.log",
-                held=held,
-            )
+            if not (work / "result.json").exists():  # it does where only the moving of the files failed
+                launch(
+                    "tamis.finetune.train",
+                    [str(work / "job.json")],
+                    processes=processes,
+                    gpu=bool(gpus),
+                    log=work / "training.log",
+                    held=held,
+                )
             result = json.loads((work / "result.json").read_text())
             content = summary(result, examples, settings, identity) | {
                 "resumed_from": job["resume"] and Path(str(job["resume"])).name,
@@ -159,14 +157,12 @@ def finetune(selected: Path, model: str, out: Path, settings: TrainingSettings, 
 
 
 def training_type(settings: TrainingSettings) -> str:
-    """The type to compute in, by name; float32 where only float16 is fast (older GPUs), because it needs no scaling."""
+    """The type to compute and to save in, by name; see `TrainingSettings.dtype`."""
     if settings.dtype != "auto":
         return settings.dtype
     import torch
 
-    from tamis.lm.load import fast_type
-
-    return "bfloat16" if fast_type() == torch.bfloat16 else "float32"
+    return "bfloat16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
 
 
 def check_targets(config: Any, settings: TrainingSettings) -> None:
@@ -254,9 +250,11 @@ def work_folder(out: Path, identity: dict[str, Any]) -> Iterator[tuple[Path, int
             )
         write_json(made, identity)
         last = last_checkpoint(work)
-        for left in (work / "model", *(c for c in work.glob("checkpoint-*") if str(c) != last)):
-            shutil.rmtree(left, ignore_errors=True)
-        (work / "result.json").unlink(missing_ok=True)
+        if before != identity:
+            (work / "result.json").unlink(missing_ok=True)
+        for left in work.glob("checkpoint-*"):
+            if str(left) != last:
+                shutil.rmtree(left, ignore_errors=True)
         yield work, lock.fileno()
 
 
@@ -283,7 +281,7 @@ def summary(
         "cut": examples.cut,
         "steps": result["steps"],
         "tokens": result["tokens"],
-        "answer_tokens": int(sum(np.sum(labels(row) >= 0) for row in examples.rows)),
+        "answer_tokens": sum(len(learned(row)) for row in examples.rows),
         "seconds": round(result["seconds"], 2),
         "tokens_per_second": round(result["tokens"] / result["seconds"], 1),
         "peak_memory_mib": result["peak_memory_mib"],

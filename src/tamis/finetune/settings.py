@@ -33,7 +33,8 @@ class TrainingSettings(Settings):
     max_length: Annotated[int, Field(ge=8)] = 2048
     """Tokens of a row at most; a longer one is cut at its end."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Type to compute in; `auto` takes bfloat16 where the machine is fast in it. Master weights are float32."""
+    """Type to compute and to save in; `auto` takes bfloat16 on a GPU that has it, else float32. With bfloat16 the
+    master weights are float32, but what is saved has three digits: a few steps at a low rate are partly lost."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of the order of the rows and of the adapters' initial weights."""
     lora_rank: Annotated[int, Field(ge=1)] = 16

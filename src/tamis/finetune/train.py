@@ -1,13 +1,16 @@
 """What each training process does: `python -m tamis.finetune.train job.json`, started by torchrun.
 
-The Hugging Face Trainer drives a DeepSpeed engine. The loss of a step is the mean over all answer tokens of the step,
+The Hugging Face Trainer drives a DeepSpeed engine. The loss of a step is the mean over all learned tokens of the step,
 whatever their batch or process, so neither accumulation nor the number of processes changes what is learned.
 """
 
+import ctypes
+import inspect
 import json
 import math
 import resource
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -16,20 +19,24 @@ from typing import Any
 import deepspeed
 import deepspeed.ops
 import torch
+import transformers
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.trainer_callback import PrinterCallback
 
-from tamis.finetune.examples import IGNORED, collate, read_encoded
+from tamis.finetune.batch import check_packing, collate, summed_loss
+from tamis.finetune.examples import read_encoded
 from tamis.finetune.plan import plan, share
 from tamis.finetune.save import gather, merge_adapters, save
 from tamis.finetune.settings import TrainingSettings
+from tamis.lm.pack import ATTENTION, install
+from tamis.pool.shards import write_json
 
 WHOLE = "whole"
 """Name of the file that says that every process has finished writing a checkpoint."""
-BUCKET = 50_000_000
+BUCKET = 5_000_000
 """Values exchanged at a time; DeepSpeed's own 500 million would hold 2 GB for the smallest model."""
 LINES = 20
 """Lines of progress that a training prints."""
@@ -39,13 +46,29 @@ deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 class AnswerTrainer(Trainer):  # type: ignore[misc]
-    """The Trainer with batches that were planned ahead, and checkpoints that hold what a resume needs and no more."""
+    """The Trainer with packed batches that were planned ahead, and checkpoints that hold what a resume needs."""
 
     batches: DataLoader[Any]
+    picks_logits: bool
+    loss_is_scaled_for_ga = True
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """The planned batches of this process."""
         return self.batches
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], Tensor]:
+        """The batches of one step, and how many tokens all processes learn in it."""
+        batches = [next(epoch_iterator) for _ in range(num_batches)]
+        count = torch.tensor(sum(len(batch["labels"]) for batch in batches), device=device)
+        torch.distributed.all_reduce(count)
+        return batches, count
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Tensor:
+        """This batch's part of the step's mean loss, times the processes, over which DeepSpeed averages."""
+        loss: Tensor = summed_loss(model, inputs, self.picks_logits) * (self.args.world_size / num_items_in_batch)
+        return loss
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Nothing: DeepSpeed's checkpoint has the weights, and the tuned model is saved by `tamis.finetune.save`."""
@@ -64,6 +87,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         engine, world = type(self.trainer.model_wrapped).__name__, torch.distributed.get_world_size()
         if engine != "DeepSpeedEngine" or world != self.processes:
             raise RuntimeError(f"{engine} in {world} processes would train, not DeepSpeed in {self.processes}")
+        self.trainer.model_wrapped.eval()
+        check_packing(self.trainer.model_wrapped, args.device, exact=not args.bf16)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
         """Prints the loss now and then; a loss that is no number ends the training."""
@@ -72,6 +97,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         step = state.global_step
         if not math.isfinite(logs["loss"]):
             raise FloatingPointError(f"the loss became {logs['loss']} at step {step}; lower learning_rate")
+        if self.trainer.model_wrapped.skipped_steps:  # DeepSpeed would only mention it and go on
+            raise FloatingPointError(f"the gradients became infinite or no numbers at step {step}; lower learning_rate")
         if state.is_world_process_zero and (step % max(1, state.max_steps // LINES) == 0 or step == state.max_steps):
             print(f"step {step}/{state.max_steps}: loss {logs['loss']:.4f}", flush=True)
 
@@ -86,15 +113,12 @@ class Watch(TrainerCallback):  # type: ignore[misc]
                     shutil.rmtree(other)
 
 
-def answer_loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor) -> Tensor:
-    """Sum of the answer tokens' cross-entropies in float32, divided by the answer tokens of the whole step."""
-    learned = labels[:, 1:] != IGNORED
-    logits = outputs.logits[:, :-1][learned].float()
-    return torch.nn.functional.cross_entropy(logits, labels[:, 1:][learned], reduction="sum") / num_items_in_batch
-
-
 def deepspeed_config(settings: TrainingSettings, processes: int, bf16: bool) -> dict[str, Any]:
-    """DeepSpeed's configuration; the optimizer is torch's AdamW, which needs no compiler."""
+    """DeepSpeed's configuration; the optimizer is torch's AdamW, which needs no compiler.
+
+    In bfloat16 stage 0 is run as stage 1: the same in one process, while DeepSpeed's own stage 0 learns otherwise than
+    its other stages.
+    """
     return {
         "train_micro_batch_size_per_gpu": settings.batch_size,
         "gradient_accumulation_steps": settings.accumulation,
@@ -102,7 +126,7 @@ def deepspeed_config(settings: TrainingSettings, processes: int, bf16: bool) -> 
         "gradient_clipping": 1.0,
         "bf16": {"enabled": bf16},
         "zero_optimization": {
-            "stage": settings.zero_stage,
+            "stage": max(settings.zero_stage, int(bf16)),
             "reduce_bucket_size": BUCKET,
             "allgather_bucket_size": BUCKET,
         },
@@ -122,10 +146,10 @@ def arguments(settings: TrainingSettings, job: dict[str, Any], steps: int) -> Tr
         max_steps=steps,
         learning_rate=settings.rate,
         lr_scheduler_type="constant_with_warmup" if settings.schedule == "constant" else settings.schedule,
-        warmup_steps=math.ceil(settings.warmup_ratio * steps),
+        warmup_steps=int(settings.warmup_ratio * steps),
         weight_decay=settings.weight_decay,
         max_grad_norm=1.0,
-        optim="adamw_torch",
+        optim="adamw_torch_fused",  # on a CPU five times as fast as the plain one
         seed=settings.seed,
         average_tokens_across_devices=True,
         logging_steps=1,
@@ -141,8 +165,13 @@ def arguments(settings: TrainingSettings, job: dict[str, Any], steps: int) -> Tr
 
 def load(job: dict[str, Any], settings: TrainingSettings) -> Any:
     """The model to train, with adapters if they are what is trained."""
+    install()
     model = AutoModelForCausalLM.from_pretrained(
-        job["model"], dtype=getattr(torch, job["dtype"]), trust_remote_code=False, use_safetensors=True
+        job["model"],
+        dtype=getattr(torch, job["dtype"]),
+        attn_implementation=ATTENTION,
+        trust_remote_code=False,
+        use_safetensors=True,
     )
     model.config.use_cache = False
     if settings.method == "full":
@@ -169,29 +198,33 @@ def peak_memory(gpu: bool) -> int:
 
 def main(job_file: Path) -> None:
     """Trains as the job says and leaves the model in its work folder; process 0 writes `result.json` there, last."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # ends with torchrun, also where torchrun could not end it
     job = json.loads(job_file.read_text())
     settings = TrainingSettings.model_validate(job["settings"])
     work, processes = Path(job["work"]), job["processes"]
     rows = read_encoded(work / "rows.parquet")
     steps = plan([len(row.ids) for row in rows], settings, processes)
 
+    transformers.utils.logging.disable_progress_bar()
     args = arguments(settings, job, len(steps))
     # Before the model is loaded: ZeRO stage 3 shares it out while it loads, and needs to know among whom.
     deepspeed.init_distributed(dist_backend="nccl" if job["gpu"] else "gloo")
     torch.manual_seed(settings.seed)
     model = load(job, settings)
     tokenizer = AutoTokenizer.from_pretrained(job["model"], trust_remote_code=False)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
 
     watch = Watch(processes)
-    trainer = AnswerTrainer(model=model, args=args, callbacks=[watch], compute_loss_func=answer_loss)
+    trainer = AnswerTrainer(model=model, args=args, callbacks=[watch])
     watch.trainer = trainer
     trainer.remove_callback(PrinterCallback)
     trainer.batches = DataLoader(
         rows,  # type: ignore[arg-type]
         batch_sampler=share(steps, torch.distributed.get_rank(), processes),
-        collate_fn=lambda batch: collate(batch, pad),
+        collate_fn=collate,
     )
+    inner = model.get_base_model() if settings.method == "lora" else model
+    trainer.picks_logits = "logits_to_keep" in inspect.signature(inner.forward).parameters
     started = time.monotonic()
     trainer.train(resume_from_checkpoint=job["resume"])
     seconds = time.monotonic() - started
@@ -200,12 +233,11 @@ def main(job_file: Path) -> None:
     memory = peak_memory(job["gpu"])
     if args.process_index == 0:
         unset_hf_deepspeed_config()  # what is built from here on is not shared out
-        dtype = getattr(torch, job["save_dtype"])
+        dtype = getattr(torch, job["dtype"])
         if settings.method == "lora":
             weights = merge_adapters(weights, model, dtype)
-            model = model.get_base_model()
-        model.config.use_cache = True
-        save(weights, model, tokenizer, dtype, work / "model")
+        inner.config.use_cache = True
+        save(weights, inner, tokenizer, dtype, work / "model")
         result = {
             "losses": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry],
             "steps": len(steps),
@@ -213,9 +245,9 @@ def main(job_file: Path) -> None:
             "peak_memory_mib": memory,
             "tokens": sum(len(rows[i].ids) for step in steps for batch in step for i in batch),
         }
-        (work / "result.json").write_text(json.dumps(result))
-    torch.distributed.destroy_process_group()
+        write_json(work / "result.json", result)
 
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    torch.distributed.destroy_process_group()
