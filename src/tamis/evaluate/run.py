@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +18,9 @@ from tamis.evaluate.settings import EvaluationSettings
 from tamis.evaluate.tasks import Task, find_tasks
 from tamis.pool import shards
 from tamis.pool.rows import from_table
+
+if TYPE_CHECKING:
+    from tamis.lm.load import DType
 
 RESULT = "evaluation.json"
 HELDOUT = "heldout"
@@ -109,13 +112,12 @@ def _identities(
     model: str, settings: EvaluationSettings, heldout: Path | None, template: str, tasks: Sequence[Task]
 ) -> dict[str, dict[str, Any]]:
     """By part (`heldout`, and the names of tasks) what its figures depend on."""
-    from tamis.lm.load import digest, fast_type, resolve
+    from tamis.lm.load import digest, resolve
 
     where = resolve(model)
-    dtype = str(fast_type()).removeprefix("torch.") if settings.dtype == "auto" else settings.dtype
     common = {
         "model": digest(Path(where)) if Path(where).is_dir() else where,
-        "dtype": dtype,
+        "dtype": evaluation_type(settings),
         "max_length": settings.max_length,
     }
     result: dict[str, dict[str, Any]] = {}
@@ -131,6 +133,17 @@ def _identities(
             "apply_chat_template": settings.apply_chat_template,
         }
     return result
+
+
+def evaluation_type(settings: EvaluationSettings) -> "DType":
+    """The type to compute in; see `EvaluationSettings.dtype`."""
+    import torch
+
+    if settings.dtype != "auto":
+        return settings.dtype
+    if not torch.cuda.is_available():
+        return "float32"
+    return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
 
 
 def _manifest(path: Path) -> Path:
@@ -190,7 +203,7 @@ def _make(
     started = time.monotonic()
     wanted = [task for task in tasks if task.name in missing]
     loaded = load_tasks(wanted) if wanted else {}
-    lm = load(model, settings.dtype)
+    lm = load(model, evaluation_type(settings))
 
     def keep(name: str, table: pa.Table, figures: dict[str, Any]) -> None:
         nonlocal started
