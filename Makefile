@@ -3,13 +3,16 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test lint compile bench clean
+.PHONY: demo test test-slow lint compile bench clean
 
 demo: $(READY)
 	$(BIN)/tamis demo
 
 test: $(READY) lint
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest --cov=src/tamis --cov-report=term:skip-covered --cov-fail-under=90
+
+test-slow: $(READY)
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check .
