@@ -30,7 +30,9 @@ tamis.finetune.train FAILED
             "lower batch_size or max_length, or raise zero_stage",
         ),
         (
-            "step 1\n" + TORCHRUN + "  traceback : Signal 9 (SIGKILL) received by PID 34\n",
+            "[rank1]: RuntimeError: Connection closed by peer\n"
+            + TORCHRUN
+            + "Root Cause (first observed failure):\n  traceback : Signal 9 (SIGKILL) received by PID 34\n",
             "a process was ended by SIGKILL; the memory may not have been enough",
         ),
         (

@@ -74,6 +74,8 @@ def launch(module: str, arguments: Sequence[str], *, processes: int, gpu: bool, 
 
 def reason(text: str) -> str:
     """The most telling line of a failed launch's output."""
+    if "Signal 9 (SIGKILL)" in text.rpartition("Root Cause (first observed failure)")[2]:
+        return "a process was ended by SIGKILL; the memory may not have been enough"  # the others only lost their peer
     lines = [_RANK.sub("", line).rstrip() for line in text.splitlines()]
     errors = [line for line in lines if _ERROR.match(line) and not _NOISE.search(line)]
     if errors:
@@ -83,8 +85,7 @@ def reason(text: str) -> str:
         return found
     killed = re.search(r"Signal \d+ \((\w+)\) received", text)
     if killed:
-        why = "; the memory may not have been enough" if killed[1] == "SIGKILL" else ""
-        return f"a process was ended by {killed[1]}{why}"
+        return f"a process was ended by {killed[1]}"
     told = re.search(r"got signal: (\d+)", text)
     if told:
         return f"it was told to end by signal {told[1]}"
