@@ -155,17 +155,24 @@ def load(name: str, dtype: DType = "auto") -> LanguageModel:
 
 
 def _check_packing(lm: LanguageModel) -> None:
-    """Compares packed passes with the model's own on twelve tokens: an odd architecture is refused, not misread."""
+    """Compares a packed pass with the model's own on two sentences: an odd architecture is refused, not misread.
+
+    Sentences rather than any tokens: on text that a model knows, bfloat16 is off by 2 % of the logits' spread, on
+    meaningless tokens by 20 %.
+    """
     from tamis.lm.forward import hidden_states, logits
 
-    ids = torch.arange(10, 16, device=lm.device)
-    alone = lm.model.config._attn_implementation
-    packed = pack.pack([ids.cpu().numpy(), ids.flip(0).cpu().numpy()])
+    first, second = (
+        torch.tensor(lm.tokenizer(text, add_special_tokens=False)["input_ids"], device=lm.device)
+        for text in ("Bees make honey in spring.", "The capital of France is Paris, and that of Italy is Rome.")
+    )
+    own = lm.model.config._attn_implementation
+    packed = pack.pack([first.cpu().numpy(), second.cpu().numpy()])
     with torch.inference_mode():
-        ours = logits(lm, hidden_states(lm, packed)[6:]).float()
+        ours = logits(lm, hidden_states(lm, packed)[len(first) :]).float()
         lm.model.set_attn_implementation("eager")
-        theirs = lm.model(input_ids=ids.flip(0)[None], use_cache=False).logits[0].float()
-        lm.model.set_attn_implementation(alone)
+        theirs = lm.model(input_ids=second[None], use_cache=False).logits[0].float()
+        lm.model.set_attn_implementation(own)
     off = float((ours - theirs).abs().mean() / theirs.std())
     if not off < (1e-3 if lm.identity["dtype"] == "float32" else 0.1):
         raise UserError(
