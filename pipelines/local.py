@@ -26,8 +26,9 @@ def run(config: RunConfig, out: Path) -> dict[str, Path]:
     from kfp import local
     from tamis.pipelines.select_and_finetune import select_and_finetune
 
-    # The local runner runs at most two steps at a time; each gets its share of the cores.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
+    # Two steps may run at a time, each with all cores. Threads that wait must then sleep: spinning ones, the default,
+    # take the cores from the other step (measured: 150 tokens a second instead of 900; alone it costs nothing).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     out.mkdir(parents=True, exist_ok=True)
     local.init(
         runner=local.SubprocessRunner(use_venv=False),
