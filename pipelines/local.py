@@ -4,6 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
+from tamis.pipelines.console import last_error, quiet
+
 from tamis.config import RunConfig
 from tamis.errors import TamisError
 
@@ -15,13 +17,13 @@ def run(config: RunConfig, out: Path) -> dict[str, Path]:
 
     Args:
         config: The run's configuration, its fingerprint filled in.
-        out: Gets the artifacts of every step, the report and the selections.
+        out: Gets the artifacts of every step, the report, the selections, and `run.log`.
 
     Returns:
         The report's files by name: `page`, `summary`, `figures`.
 
     Raises:
-        TamisError: A step failed; its own message stands in the log above.
+        TamisError: A step failed; says its own message and where the log is.
     """
     from kfp import local
     from tamis.pipelines.select_and_finetune import select_and_finetune
@@ -36,12 +38,12 @@ def run(config: RunConfig, out: Path) -> dict[str, Path]:
         enable_caching=True,
         cache_root=str(out / "cache"),
     )
+    log = out / "run.log"
     try:
-        task = select_and_finetune(**config.model_dump())
+        with quiet(log):
+            task = select_and_finetune(**config.model_dump())
     except RuntimeError as error:
-        raise TamisError(
-            f"a step of the run failed; its message stands above ({str(error).splitlines()[0]})"
-        ) from error
+        raise TamisError(f"{last_error(log) or str(error).splitlines()[0]} (all that the steps said: {log})") from error
     files = {}
     for name, suffix in (("page", "html"), ("summary", "md"), ("figures", "json")):
         files[name] = out / f"report.{suffix}"
