@@ -12,6 +12,7 @@ def finetune(
     model: str,
     template: str = "chat",
     training: dict = {},  # noqa: B006
+    workspace: str = "",
     fingerprint: str = "",
 ):
     """Fine-tunes a model on the rows of one arm with DeepSpeed.
@@ -23,6 +24,7 @@ def finetune(
         model: The model to start from: a folder, hub id or `demo`.
         template: How conversations are written.
         training: Settings: method, zero_stage, epochs, learning_rate, batch_size and so on.
+        workspace: Where the tuned model is written by reference, such as s3://bucket/prefix; empty for `tuned`.
         fingerprint: Digest of the inputs; a changed one makes a cached step run again.
     """
     from pathlib import Path
@@ -32,5 +34,5 @@ def finetune(
     from tamis.settings import parse
 
     settings = parse(TrainingSettings, training, "training")
-    result = run(Path(selections.path) / arm, model, Path(tuned.path), settings, template=template)
+    result = run(Path(selections.path) / arm, model, Path(tuned.path), settings, template=template, workspace=workspace)
     tuned.metadata.update({"arm": arm, "base_model": model, "loss": result.final_loss, "seconds": result.seconds})

@@ -30,6 +30,7 @@ def select_and_finetune(
     selectors: dict = {},  # noqa: B006
     training: dict = {},  # noqa: B006
     evaluation: dict = {},  # noqa: B006
+    workspace: str = "",
     fingerprint: str = "",
 ) -> NamedTuple(
     "Outputs", [("page", dsl.HTML), ("summary", dsl.Markdown), ("figures", dsl.Artifact), ("selections", dsl.Dataset)]
@@ -52,6 +53,7 @@ def select_and_finetune(
         selectors: Another selector for a method.
         training: How each arm is fine-tuned: method, zero_stage, epochs, learning_rate and so on.
         evaluation: How each arm is evaluated: tasks, limit, batch_size and so on.
+        workspace: Where big things live by reference, such as s3://bucket/prefix; empty for the run's artifacts.
         fingerprint: Digest of what the names stand for; a changed one makes cached steps run again.
 
     Returns:
@@ -80,7 +82,7 @@ def select_and_finetune(
     selections = chosen.outputs["selections"]
     base = evaluate(prepared=prepared, arm="base", evaluation=evaluation, **reading)
     with dsl.ParallelFor(chosen.outputs["Output"]) as arm:
-        trained = finetune(selections=selections, arm=arm, training=training, **reading)
+        trained = finetune(selections=selections, arm=arm, training=training, workspace=workspace, **reading)
         judged = evaluate(prepared=prepared, arm=arm, tuned=trained.outputs["tuned"], evaluation=evaluation, **reading)
     told = report(
         prepared=prepared,

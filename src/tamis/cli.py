@@ -116,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("selected", type=Path, help="a folder that tamis select wrote for one arm")
     reading(sub)
     out(sub)
+    sub.add_argument("--workspace", default="", metavar="URI", help="where the tuned model lives: s3://bucket/prefix")
     changes(sub, "epochs=2")
 
     sub = command("evaluate", _evaluate, "evaluate a model on held-out rows and with lm-eval")
@@ -268,7 +269,7 @@ def _finetune(args: Any) -> None:
     from tamis.finetune import TrainingSettings, finetune
 
     options = settings.parse(TrainingSettings, _values(args.set), "settings of finetune")
-    result = finetune(args.selected, args.model, args.out, options, template=args.template)
+    result = finetune(args.selected, args.model, args.out, options, template=args.template, workspace=args.workspace)
     print(f"loss {result.final_loss:.4f} after {result.seconds:.0f} s; the model is in {args.out}")
 
 

@@ -49,6 +49,9 @@ class RunConfig(settings.Settings):
     """How each arm is fine-tuned: method (full or lora), zero_stage, epochs, learning_rate and so on."""
     evaluation: dict[str, Any] = Field(default_factory=dict)
     """How each arm is evaluated: tasks (lm-eval names or local folders), limit, batch_size and so on."""
+    workspace: str = ""
+    """Where big things live by reference, such as `s3://bucket/prefix`: tuned models, checkpoints, releases. Empty: the
+    artifacts of the run hold them."""
     fingerprint: str = ""
     """Digest of what the names stand for; a changed one makes cached steps run again. `tamis run` fills it in."""
 

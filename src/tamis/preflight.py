@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from tamis import settings
+from tamis import settings, store
 from tamis.config import RunConfig
 from tamis.errors import UserError
 from tamis.evaluate import EvaluationSettings
@@ -31,6 +31,8 @@ def check(config: RunConfig) -> None:
     evaluation = settings.parse(EvaluationSettings, config.evaluation, "evaluation")
     if not config.heldout and not evaluation.tasks:
         raise UserError("nothing to evaluate on: give heldout rows, or tasks in evaluation")
+    if config.workspace:
+        store.exists(store.join(config.workspace, "any"))  # it may be looked at; a missing bucket or key is said here
     options = settings.parse(ScoreSettings, config.scoring, "scoring")
     scoring = Scoring(config.methods, config.model, config.template, config.method_settings, options)
     scoring.check_target(Path(config.target) if config.target else None)

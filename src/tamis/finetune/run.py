@@ -64,7 +64,9 @@ class Training:
         return self.losses[-1]
 
 
-def finetune(selected: Path, model: str, out: Path, settings: TrainingSettings, *, template: str) -> Training:
+def finetune(
+    selected: Path, model: str, out: Path, settings: TrainingSettings, *, template: str, workspace: str = ""
+) -> Training:
     """Fine-tunes a model on a selection.
 
     A folder that holds the same training already is used as it is; one in which it was interrupted goes on from its
@@ -76,6 +78,7 @@ def finetune(selected: Path, model: str, out: Path, settings: TrainingSettings, 
         out: Gets the tuned model and, last, `training.json`; without that file it is incomplete.
         settings: How to train.
         template: How conversations are written.
+        workspace: Where the tuned model is to live by reference.
 
     Raises:
         UserError: No row to train on, no such model, or `out` holds something else.
@@ -88,6 +91,8 @@ def finetune(selected: Path, model: str, out: Path, settings: TrainingSettings, 
     from tamis.lm.load import digest, resolve
     from tamis.lm.templates import get_template
 
+    if workspace:
+        raise UserError("workspace: a tuned model cannot be kept there yet; leave it empty")
     started = time.monotonic()
     gpus = torch.cuda.device_count()
     processes = settings.processes or gpus or 1
