@@ -6,13 +6,16 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tamis.pool.rows import Message, Row, row_id
+from tamis.store import Connection, server
 
+_count = itertools.count()
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -46,6 +49,37 @@ def small_model(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(demo_folder).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+    server._GRACE = 3.0  # after broken uploads it can take long, and nobody needs this data
+    with server.running(tmp_path_factory.mktemp("s3")) as at:
+        yield at
+
+
+@pytest.fixture
+def s3(s3_server: Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Connection:
+    """The server in the environment, with little patience and a cache of this test's own."""
+    for name in (
+        "AWS_ENDPOINT_URL_S3",
+        "AWS_ENDPOINT_URL",
+        "AWS_SESSION_TOKEN",
+        "TAMIS_S3_SECRET_DIR",
+        "AWS_CA_BUNDLE",
+        "SSL_CERT_FILE",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in s3_server.environ().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TAMIS_CACHE", str(tmp_path / "cache"))
+    return s3_server
+
+
+@pytest.fixture
+def bucket(s3: Connection) -> str:
+    """A folder in the store that no other test uses."""
+    return f"s3://{server.BUCKET}/test-{next(_count)}"
 
 
 @pytest.fixture(scope="session")

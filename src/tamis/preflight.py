@@ -34,6 +34,8 @@ def check(config: RunConfig) -> None:
     if config.workspace:
         store.exists(store.join(config.workspace, "any"))  # it may be looked at; a missing bucket or key is said here
     options = settings.parse(ScoreSettings, config.scoring, "scoring")
+    if config.model in options.trust_remote_code:
+        raise UserError("scoring.trust_remote_code: a model that needs code of its own can be scored with, not trained")
     scoring = Scoring(config.methods, config.model, config.template, config.method_settings, options)
     scoring.check_target(Path(config.target) if config.target else None)
     check_arms(

@@ -71,7 +71,7 @@ def evaluate(
     """Evaluates a model on held-out rows and on lm-eval tasks; parts that `out` has already are kept.
 
     Args:
-        model: A model's folder, a hub id, or `demo`.
+        model: A model's folder (or a training's that says where its model is), a URI, a hub id, or `demo`.
         out: Gets `heldout.parquet`, `tasks/<task>.parquet` and, last, `evaluation.json`.
         settings: Tasks and how to run them.
         heldout: Folder with shards of held-out rows.
@@ -203,7 +203,7 @@ def _make(
     started = time.monotonic()
     wanted = [task for task in tasks if task.name in missing]
     loaded = load_tasks(wanted) if wanted else {}
-    lm = load(model, evaluation_type(settings))
+    lm = load(model, evaluation_type(settings), settings.trust_remote_code)
 
     def keep(name: str, table: pa.Table, figures: dict[str, Any]) -> None:
         nonlocal started

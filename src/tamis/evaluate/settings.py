@@ -25,3 +25,5 @@ class EvaluationSettings(Settings):
     away part of what a short training changed; on a GPU bfloat16, or float16 on one without it."""
     max_length: Annotated[int, Field(ge=0)] = 0
     """Tokens of a row or a prompt at most; 0 for the model's window."""
+    trust_remote_code: tuple[str, ...] = ()
+    """Names of models, as they are given, whose own Python code may be run; none by default."""

@@ -1,9 +1,11 @@
 """A language model by folder, by hub id, by URI, or `demo`."""
 
 import hashlib
+import json
 import os
 import platform
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +14,7 @@ from typing import Any, Literal
 
 import torch
 
+from tamis import store
 from tamis.errors import UserError
 from tamis.lm import pack
 from tamis.lm.demo import NAME, cache_folder, demo_model
@@ -87,39 +90,62 @@ def _measured_type() -> str:
 
 
 def resolve(name: str) -> str:
-    """The folder of a model (or the hub id, left as it is) for a name as the user gives it."""
+    """The local folder of a model (or the plain hub id, left as it is) for a name as the user gives it.
+
+    A URI is fetched into the local cache first, in parallel and once for all processes of a machine; so is the model
+    that a training published elsewhere and whose `training.json` says where.
+
+    Args:
+        name: A folder, `s3://bucket/key`, `minio://…`, `hf://org/name`, a hub id, or `demo`.
+
+    Raises:
+        UserError: There is no such model, or it is not whole.
+        TamisError: It does not arrive from its store.
+    """
     if name == NAME:
         return str(demo_model())
-    path = Path(name).expanduser()
+    place = store.parse(name)
+    path = Path(place.path).expanduser() if place.kind == "local" else store.fetch(name)
+    if published := _published(path):
+        path = store.fetch(published)
     if path.is_dir():
         if not (path / "config.json").exists():
             raise UserError(f"{name}: no config.json there; a model's folder is needed")
         if not any((path / f).exists() for f in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")):
             raise UserError(f"{name}: the model's folder has no tokenizer; save the tokenizer beside the weights")
         return str(path)
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+    if place.kind != "local" or name.startswith((".", "/", "~", "file:")) or name.count("/") > 1:
         raise UserError(f"{name}: no such folder")
     return name
 
 
+def _published(folder: Path) -> str:
+    """Where the model of a training is, if not in the training's own folder."""
+    try:
+        return str(json.loads((folder / "training.json").read_text()).get("model_uri") or "")
+    except (OSError, ValueError):
+        return ""
+
+
 def digest(folder: Path) -> str:
-    """SHA-256 over names and contents of the files that make the model (weights, configuration, tokenizer)."""
+    """SHA-256 over names and contents of the files that make the model (weights, configuration, tokenizer, code)."""
     total = hashlib.sha256()
     for file in sorted(folder.iterdir()):
-        if file.suffix in (".safetensors", ".json", ".jinja", ".model"):
+        if file.name != store.MANIFEST and file.suffix in (".safetensors", ".json", ".jinja", ".model", ".py"):
             with file.open("rb") as stream:
                 total.update(f"{file.name}:{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
     return total.hexdigest()[:32]
 
 
-def load(name: str, dtype: DType = "auto") -> LanguageModel:
+def load(name: str, dtype: DType = "auto", trusted: Sequence[str] = ()) -> LanguageModel:
     """Loads a model and its tokenizer for scoring.
 
-    Only safetensors are read and no code from the model's folder is run.
+    Only safetensors are read, and no code from the model's folder is run unless the model is named as trusted.
 
     Args:
-        name: A folder, a hub id, or `demo`.
+        name: A folder, a URI, a hub id, or `demo`.
         dtype: The type to compute in; `auto` takes `fast_type`.
+        trusted: Names of models, as they are given, whose own Python code may be run.
 
     Raises:
         UserError: Nothing there, no tokenizer, or a model whose passes cannot be packed.
@@ -127,18 +153,24 @@ def load(name: str, dtype: DType = "auto") -> LanguageModel:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     where = resolve(name)
+    trust = name in trusted
     torch_type = fast_type() if dtype == "auto" else getattr(torch, dtype)
     pack.install()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=trust)
         model = AutoModelForCausalLM.from_pretrained(
             where,
             dtype=torch_type,
             attn_implementation=pack.ATTENTION,
-            trust_remote_code=False,
+            trust_remote_code=trust,
             use_safetensors=True,
         )
     except (OSError, ValueError) as error:
+        if "trust_remote_code" in str(error):
+            raise UserError(
+                f"model '{name}' brings code of its own, which is not run; if you have read and trust it, name it in "
+                "trust_remote_code in the settings of scoring and evaluation"
+            ) from error
         reason = str(error).strip().splitlines()[0]
         offline = " (the hub is switched off by HF_HUB_OFFLINE)" if os.environ.get("HF_HUB_OFFLINE") == "1" else ""
         raise UserError(f"model '{name}' cannot be loaded: {reason}{offline}") from error

@@ -22,6 +22,8 @@ class ScoreSettings(settings.Settings):
     """Tokens of a row at most; a longer row is cut at its end and the column `cut` says by how many."""
     batch_tokens: int = Field(default=2048, ge=1)
     """Tokens of a batch at most."""
+    trust_remote_code: tuple[str, ...] = ()
+    """Names of models, as `model` gives them, whose own Python code may be run; none by default."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Scoring:
 
     Attributes:
         methods: Names of methods.
-        model: A model's folder, hub id or `demo`.
+        model: A model's folder, URI, hub id or `demo`.
         template: Name of the template.
         settings: Settings by method.
         options: How the model reads.
@@ -82,4 +84,9 @@ class Scoring:
         from tamis.lm.load import load
 
         options = self.options
-        return Engine(load(self.model, options.dtype), self.template, options.max_length, options.batch_tokens)
+        return Engine(
+            load(self.model, options.dtype, options.trust_remote_code),
+            self.template,
+            options.max_length,
+            options.batch_tokens,
+        )
