@@ -8,6 +8,7 @@ from tamis.components.evaluate import evaluate
 from tamis.components.finetune import finetune
 from tamis.components.fit import fit
 from tamis.components.prepare import prepare
+from tamis.components.publish import publish
 from tamis.components.report import report
 from tamis.components.score import score
 from tamis.components.select import select
@@ -31,6 +32,8 @@ def select_and_finetune(
     training: dict = {},  # noqa: B006
     evaluation: dict = {},  # noqa: B006
     workspace: str = "",
+    release: str = "",
+    publication: dict = {},  # noqa: B006
     fingerprint: str = "",
 ) -> NamedTuple(
     "Outputs", [("page", dsl.HTML), ("summary", dsl.Markdown), ("figures", dsl.Artifact), ("selections", dsl.Dataset)]
@@ -54,6 +57,8 @@ def select_and_finetune(
         training: How each arm is fine-tuned: method, zero_stage, epochs, learning_rate and so on.
         evaluation: How each arm is evaluated: tasks, limit, batch_size and so on.
         workspace: Where big things live by reference, such as s3://bucket/prefix; empty for the run's artifacts.
+        release: Under which name/version the best arm is published in the workspace; empty for no publication.
+        publication: What is published, and when: only_if, arm, licences, registry.
         fingerprint: Digest of what the names stand for; a changed one makes cached steps run again.
 
     Returns:
@@ -91,5 +96,16 @@ def select_and_finetune(
         base=base.outputs["evaluated"],
         evaluations=dsl.Collected(judged.outputs["evaluated"]),
     )
+    with dsl.If(release != "", "release"):
+        published = publish(
+            selections=selections,
+            figures=told.outputs["figures"],
+            page=told.outputs["page"],
+            summary=told.outputs["summary"],
+            workspace=workspace,
+            release=release,
+            publication=publication,
+        )
+        published.set_caching_options(False)  # it looks itself whether the release is there
     outputs = namedtuple("Outputs", ["page", "summary", "figures", "selections"])
     return outputs(told.outputs["page"], told.outputs["summary"], told.outputs["figures"], selections)

@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         )
 
     def reading(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--model", default="demo", help="a model's folder, a hub id, or demo (default)")
+        sub.add_argument("--model", default="demo", help="a model's folder, URI, hub id, or demo (default)")
         sub.add_argument("--template", default="chat", help="chat (default), alpaca, plain or tulu")
 
     sub = command("demo", _demo, "run the whole path on the quickstart data, on this machine")
@@ -120,13 +120,14 @@ def _parser() -> argparse.ArgumentParser:
     changes(sub, "epochs=2")
 
     sub = command("evaluate", _evaluate, "evaluate a model on held-out rows and with lm-eval")
-    sub.add_argument("model", help="a model's folder, a hub id, or demo")
+    sub.add_argument("model", help="a model's folder, a URI, a hub id, or demo")
     sub.add_argument("--template", default="chat", help="chat (default), alpaca, plain or tulu")
     sub.add_argument("--heldout", type=Path, help="held-out rows: a folder of shards, or files as for prepare")
     sub.add_argument("--task", action="append", default=[], metavar="TASK", help="an lm-eval task's name or folder")
     sub.add_argument("--arm", default="model", help="what to call it in a report")
     out(sub)
     changes(sub, "limit=200")
+    sub.add_argument("--overwrite", action="store_true", help="evaluate again what is already there")
 
     sub = command("report", _report, "compare evaluated arms: is the selection better than random?")
     sub.add_argument("--prepared", type=Path, required=True, metavar="DIR", help="what tamis prepare wrote")
@@ -134,6 +135,28 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--selections", type=Path, required=True, metavar="DIR", help="what tamis select wrote")
     sub.add_argument("evaluations", type=Path, nargs="+", help="folders that tamis evaluate wrote")
     out(sub)
+
+    sub = command("publish", _publish, "publish the best arm: model, selection, report and where they came from")
+    sub.add_argument("release", help="name/version")
+    sub.add_argument("--report", type=Path, required=True, metavar="DIR", help="what tamis report or run wrote")
+    sub.add_argument("--selections", type=Path, required=True, metavar="DIR", help="what tamis select wrote")
+    sub.add_argument("--workspace", required=True, metavar="URI", help="releases go under it: s3://bucket/prefix")
+    changes(sub, "only_if=always or arm=rds")
+
+    sub = commands.add_parser("store", help="an S3 store on this machine, for trying things out")
+    actions = sub.add_subparsers(title="actions", metavar="ACTION", required=True)
+    for name, text in (
+        ("up", "start it, or find it running"),
+        ("down", "stop it; data and keys stay"),
+        ("status", "say whether it runs"),
+    ):
+        action = actions.add_parser(name, help=text, description=text)
+        action.add_argument("--dir", type=Path, default=Path("runs/store"), help="its folder (default: runs/store)")
+        action.set_defaults(run=_store, action=name)
+    text = "give a folder that another tool uploaded its manifest, so that it can be read as a model"
+    action = actions.add_parser("seal", help=text, description=text)
+    action.add_argument("uri", help="s3://bucket/key")
+    action.set_defaults(run=_seal)
 
     sub = command("methods", _methods, "list the installed methods, or show one with its settings")
     sub.add_argument("name", nargs="?", help="a method's name")
@@ -168,15 +191,23 @@ def _run(args: Any) -> None:
 
 def _pipeline(config_file: Path, changes: Sequence[str], out: Path) -> None:
     from tamis.config import read_config
-    from tamis.preflight import check, fingerprint
+    from tamis.preflight import check, filled
 
     config = read_config(config_file, list(changes))
     check(config)
     from tamis.pipelines.local import run
 
-    files = run(config.model_copy(update={"fingerprint": fingerprint(config)}), out)
+    config = filled(config)
+    files = run(config, out)
     print(files["summary"].read_text())
     print(f"Report: {files['page']}")
+    if config.release:
+        from tamis import store
+        from tamis.publish import release_uri
+
+        uri = release_uri(config.workspace, config.release)
+        there = store.exists(store.join(uri, store.MANIFEST))
+        print(f"Release: {uri}" if there else "Release: none; the step publish says why")
 
 
 def _prepare(args: Any) -> None:
@@ -284,7 +315,15 @@ def _evaluate(args: Any) -> None:
     if not (args.heldout or options.tasks):
         raise UserError("nothing to evaluate on: give --heldout rows or a --task")
     heldout = _shards_of(args.heldout, "heldout", args.out / "prepared") if args.heldout else None
-    result = evaluate(args.model, args.out, options, heldout=heldout, template=args.template, arm=args.arm)
+    result = evaluate(
+        args.model,
+        args.out,
+        options,
+        heldout=heldout,
+        template=args.template,
+        arm=args.arm,
+        overwrite=args.overwrite,
+    )
     print(result.summary())
 
 
@@ -304,6 +343,41 @@ def _report(args: Any) -> None:
     )
     print(files["summary"].read_text())
     print(f"Report: {files['page']}")
+
+
+def _publish(args: Any) -> None:
+    from tamis import settings
+    from tamis.publish import Publication, publish
+
+    result = publish(
+        figures=args.report / "report.json",
+        page=args.report / "report.html",
+        summary=args.report / "report.md",
+        selections=args.selections,
+        workspace=args.workspace,
+        release=args.release,
+        options=settings.parse(Publication, _values(args.set), "settings of publish"),
+    )
+    print(f"{f'{result.arm} is published at {result.uri}' if result.published else 'not published'}: {result.why}")
+
+
+def _store(args: Any) -> None:
+    from tamis.store import server
+
+    if args.action == "down":
+        print("stopped" if server.down(args.dir) else "it did not run")
+        return
+    at = server.up(args.dir) if args.action == "up" else server.status(args.dir)
+    if at is None:
+        raise UserError(f"no store runs in {args.dir}; start it with tamis store up --dir {args.dir}")
+    print(f"{at.endpoint} with the bucket s3://{server.BUCKET}; use it in a shell with `. {args.dir / 'env'}`")
+
+
+def _seal(args: Any) -> None:
+    from tamis import store
+
+    manifest = store.seal(args.uri)
+    print(f"{args.uri}: {len(manifest.files)} files, {manifest.size / 1e6:,.0f} MB, digest {manifest.digest}")
 
 
 def _methods(args: Any) -> None:

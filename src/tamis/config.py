@@ -26,7 +26,7 @@ class RunConfig(settings.Settings):
     heldout: str = ""
     """Rows kept for evaluation: every arm's loss on them decides the verdict. Overlapping pool rows are left out."""
     model: str = "demo"
-    """A model's folder, a hub id, or `demo`."""
+    """A model's folder, a URI such as `s3://bucket/key`, a hub id, or `demo`."""
     template: str = "chat"
     """How conversations are written: `chat` (the model's own), `alpaca`, `plain` or `tulu`."""
     methods: list[str] = ["ifd", "rds"]
@@ -52,6 +52,11 @@ class RunConfig(settings.Settings):
     workspace: str = ""
     """Where big things live by reference, such as `s3://bucket/prefix`: tuned models, checkpoints, releases. Empty: the
     artifacts of the run hold them."""
+    release: str = ""
+    """`name/version` under which the best arm is published to `<workspace>/releases/`; empty for no publication. In
+    `tamis run`, `{digest}` in it stands for what the run is made from: inputs, settings, program."""
+    publication: dict[str, Any] = Field(default_factory=dict)
+    """What is published, and when: only_if (better-than-random, always), arm, licences by source, registry."""
     fingerprint: str = ""
     """Digest of what the names stand for; a changed one makes cached steps run again. `tamis run` fills it in."""
 

@@ -11,6 +11,8 @@ from tamis.finetune import TrainingSettings
 from tamis.pool import shards
 from tamis.pool.prepare import PrepareSettings
 from tamis.pool.read import files
+from tamis.publish import Publication, release_uri
+from tamis.registration import check_address
 from tamis.scoring import ScoreSettings, Scoring
 
 
@@ -33,6 +35,11 @@ def check(config: RunConfig) -> None:
         raise UserError("nothing to evaluate on: give heldout rows, or tasks in evaluation")
     if config.workspace:
         store.exists(store.join(config.workspace, "any"))  # it may be looked at; a missing bucket or key is said here
+    publication = settings.parse(Publication, config.publication, "publication")
+    if config.release:
+        release_uri(config.workspace, config.release)
+    if publication.registry:
+        check_address(publication.registry)
     options = settings.parse(ScoreSettings, config.scoring, "scoring")
     if config.model in options.trust_remote_code:
         raise UserError("scoring.trust_remote_code: a model that needs code of its own can be scored with, not trained")
@@ -51,12 +58,22 @@ def check(config: RunConfig) -> None:
 def fingerprint(config: RunConfig) -> str:
     """Digest of the files that a configuration names and of this program, for the caches of a run."""
     named: list[Path] = []
+    kept: list[str] = []
     for value in (config.pool, config.target, config.heldout, config.model, *config.evaluation.get("tasks", [])):
         path = Path(str(value))
-        if value and path.exists():
+        if value and store.parse(str(value)).kind != "local":
+            kept.append(store.identify(str(value)))
+        elif value and path.exists():
             named += _contents(path)
     program = Path(__file__).parent
-    return shards.combined_digest([*_digests(named), *_digests(sorted(program.rglob("*.py")))])
+    return shards.combined_digest([*kept, *_digests(named), *_digests(sorted(program.rglob("*.py")))])
+
+
+def filled(config: RunConfig) -> RunConfig:
+    """The configuration with its fingerprint, and the run's digest where the release's name wants it."""
+    found = fingerprint(config)
+    digest = shards.combined_digest([found, config.model_dump_json()])[:8]
+    return config.model_copy(update={"fingerprint": found, "release": config.release.replace("{digest}", digest)})
 
 
 def _contents(path: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis import settings
+from tamis import settings, store
 from tamis.errors import TamisError, UserError
 from tamis.pool import shards
 from tamis.scorers import SCORERS
@@ -194,7 +194,7 @@ def select(
 
     Raises:
         UserError: Something asked for does not exist, the budget exceeds the pool, the scores are not those of the
-            pool, or no row can be selected.
+            pool, no row can be selected, or another run writes `out`.
     """
     arms = plan_arms(methods, random_seeds, extra_arms, method_settings, selectors, seed)
     parts = shards.shards(pool)
@@ -204,23 +204,24 @@ def select(
     for arm in arms:
         _candidates(arm, rows, scored)
     place = match(rows, scored) if scored else np.arange(rows.rows)
-    out.mkdir(parents=True, exist_ok=True)
-    for old in ("selection.json", *(f"{arm.name}/arm.json" for arm in arms)):
-        (out / old).unlink(missing_ok=True)
-    made = []
-    for arm in arms:
-        candidates = _candidates(arm, rows, scored)
-        k = rows.rows if arm.name == "full" else wanted
-        result = _select_arm(arm, candidates, k, rows, place, out / arm.name)
-        summary = {
-            "budget": str(budget),
-            "pool": shards.combined_digest(part.sha256 for part in rows.parts),
-            "scores": shards.combined_digest(part.sha256 for part in scored.parts) if arm.method and scored else None,
-        }
-        shards.write_json(out / arm.name / "arm.json", result | summary)
-        made.append({key: result[key] for key in ("arm", "method", "selected", "wanted")})
-    shards.write_json(out / "selection.json", {"budget": str(budget), "rows": rows.rows, "arms": made})
-    return [arm.name for arm in arms]
+    with store.claim(out, run="select"):
+        out.mkdir(parents=True, exist_ok=True)
+        for old in ("selection.json", *(f"{arm.name}/arm.json" for arm in arms)):
+            (out / old).unlink(missing_ok=True)
+        made = []
+        for arm in arms:
+            candidates = _candidates(arm, rows, scored)
+            k = rows.rows if arm.name == "full" else wanted
+            result = _select_arm(arm, candidates, k, rows, place, out / arm.name)
+            summary = {
+                "budget": str(budget),
+                "pool": shards.combined_digest(part.sha256 for part in rows.parts),
+                "scores": shards.combined_digest(p.sha256 for p in scored.parts) if arm.method and scored else None,
+            }
+            shards.write_json(out / arm.name / "arm.json", result | summary)
+            made.append({key: result[key] for key in ("arm", "method", "selected", "wanted")})
+        shards.write_json(out / "selection.json", {"budget": str(budget), "rows": rows.rows, "arms": made})
+        return [arm.name for arm in arms]
 
 
 def _candidates(arm: Arm, pool: Scores, scores: Scores | None) -> Candidates:

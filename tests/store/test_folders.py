@@ -185,3 +185,29 @@ def test_killed_at_any_moment_it_is_not_there_or_whole(folder: str, tmp_path: Pa
     store.upload_folder(source, folder)
     store.download_folder(folder, tmp_path / "back")
     assert content(tmp_path / "back") == content(source)
+
+
+def test_a_copy_is_the_same_folder(folder: str, bucket: str, tmp_path: Path) -> None:
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    (tmp_path / "in" / "a").write_bytes(os.urandom(100_000))
+    (tmp_path / "in" / "sub" / "b").write_bytes(b"b")
+    manifest = store.upload_folder(tmp_path / "in", folder, {"made": "here"})
+    for target in (f"{bucket}/copy", str(tmp_path / "copy")):
+        assert store.copy_folder(folder, target) == manifest == store.read_manifest(target)
+        assert store.read_bytes(f"{target}/sub/b") == b"b"
+        assert store.copy_folder(folder, target) == manifest
+    store.write_bytes(f"{folder}/a", b"replaced")
+    with pytest.raises(TamisError, match="not what its folder's manifest says"):
+        store.copy_folder(folder, f"{bucket}/other")
+    assert not store.exists(f"{bucket}/other/{store.MANIFEST}")
+
+
+def test_what_is_there_is_told_from_what_was_there(bucket: str, tmp_path: Path) -> None:
+    store.write_bytes(f"{bucket}/pool/a.jsonl", b"1")
+    store.write_bytes(f"{bucket}/pool/b.jsonl", b"2")
+    before = store.identify(f"{bucket}/pool"), store.identify(f"{bucket}/pool/a.jsonl")
+    assert before == (store.identify(f"{bucket}/pool"), store.identify(f"{bucket}/pool/a.jsonl"))
+    store.write_bytes(f"{bucket}/pool/a.jsonl", b"3")
+    after = store.identify(f"{bucket}/pool"), store.identify(f"{bucket}/pool/a.jsonl")
+    assert before[0] != after[0] and before[1] != after[1]
+    assert store.seal(f"{bucket}/pool").digest == store.identify(f"{bucket}/pool")

@@ -20,7 +20,7 @@ def test_up_again_and_down_across_processes(tmp_path: Path, monkeypatch: pytest.
         store.write_bytes("s3://tamis/x", b"kept")
         files = [path for path in tmp_path.iterdir() if path.is_file()]
         holding = [path for path in files if at.secret_key in path.read_text()]
-        assert sorted(path.name for path in holding) == ["s3.json", "server.json"]
+        assert sorted(path.name for path in holding) == ["env", "s3.json", "server.json"]
         assert {path.stat().st_mode & 0o777 for path in holding} == {0o600}
         assert at.secret_key not in repr(at) and at.access_key not in repr(at)
     finally:

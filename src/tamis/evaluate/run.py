@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tamis import store
 from tamis.errors import TamisError, UserError
 from tamis.evaluate.settings import EvaluationSettings
 from tamis.evaluate.tasks import Task, find_tasks
@@ -66,7 +67,14 @@ class Evaluation:
 
 
 def evaluate(
-    model: str, out: Path, settings: EvaluationSettings, *, heldout: Path | None, template: str, arm: str
+    model: str,
+    out: Path,
+    settings: EvaluationSettings,
+    *,
+    heldout: Path | None,
+    template: str,
+    arm: str,
+    overwrite: bool = False,
 ) -> Evaluation:
     """Evaluates a model on held-out rows and on lm-eval tasks; parts that `out` has already are kept.
 
@@ -77,17 +85,18 @@ def evaluate(
         heldout: Folder with shards of held-out rows.
         template: How the conversations of held-out rows are written.
         arm: What to call the model in a report.
+        overwrite: Evaluate again what is there.
 
     Raises:
-        UserError: Nothing to evaluate on, no such task, or `out` was made from something else.
+        UserError: Nothing to evaluate on, no such task, `out` was made from something else, or another run writes it.
     """
     if heldout is None and not settings.tasks:
         raise UserError("nothing to evaluate on: give held-out rows or tasks")
-    with tempfile.TemporaryDirectory(prefix="tamis-tasks-") as work:
+    with tempfile.TemporaryDirectory(prefix="tamis-tasks-") as work, store.claim(out, run="evaluate"):
         tasks = find_tasks(settings.tasks, Path(work))
         identities = _identities(model, settings, heldout, template, tasks)
         parts = {name: out / (HELDOUT if name == HELDOUT else f"tasks/{name}") for name in identities}
-        missing = [name for name, path in parts.items() if not _done(path, identities[name])]
+        missing = [name for name, path in parts.items() if overwrite or not _done(path, identities[name])]
         try:
             _make(missing, parts, identities, model, settings, heldout, template, tasks)
         except OSError as error:
@@ -168,7 +177,7 @@ def _done(path: Path, identity: dict[str, Any]) -> bool:
         raise UserError(f"{_manifest(path)} is not what an evaluation writes; delete it") from error
     if made != identity:
         raise UserError(
-            f"{_table(path)} was made with {shards.difference(made, identity)}; choose another --out, or delete it"
+            f"{_table(path)} was made with {shards.difference(made, identity)}; choose another --out, or --overwrite it"
         )
     return True
 
@@ -176,6 +185,7 @@ def _done(path: Path, identity: dict[str, Any]) -> bool:
 def _write(path: Path, table: pa.Table, manifest: dict[str, Any]) -> None:
     """Keeps a part: the table, then what says that it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _manifest(path).unlink(missing_ok=True)
     part = path.with_name(path.name + ".part")
     pq.write_table(table, part, compression="zstd")
     os.replace(part, _table(path))

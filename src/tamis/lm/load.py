@@ -104,10 +104,9 @@ def resolve(name: str) -> str:
     """
     if name == NAME:
         return str(demo_model())
-    place = store.parse(name)
-    path = Path(place.path).expanduser() if place.kind == "local" else store.fetch(name)
-    if published := _published(path):
-        path = store.fetch(published)
+    where = location(name)
+    place = store.parse(where)
+    path = Path(place.path).expanduser() if place.kind == "local" else store.fetch(where)
     if path.is_dir():
         if not (path / "config.json").exists():
             raise UserError(f"{name}: no config.json there; a model's folder is needed")
@@ -119,12 +118,12 @@ def resolve(name: str) -> str:
     return name
 
 
-def _published(folder: Path) -> str:
-    """Where the model of a training is, if not in the training's own folder."""
-    try:
-        return str(json.loads((folder / "training.json").read_text()).get("model_uri") or "")
-    except (OSError, ValueError):
-        return ""
+def location(name: str) -> str:
+    """Where a model is: its name, or where the training in that folder published it."""
+    if store.parse(name).kind == "local":
+        with suppress(OSError, ValueError):
+            return str(json.loads((Path(name) / "training.json").read_text()).get("model_uri") or name)
+    return name
 
 
 def digest(folder: Path) -> str:
@@ -180,7 +179,7 @@ def load(name: str, dtype: DType = "auto", trusted: Sequence[str] = ()) -> Langu
     version = digest(Path(where)) if Path(where).is_dir() else str(getattr(model.config, "_commit_hash", ""))
     config = model.config.get_text_config()
     window = int(getattr(config, "max_position_embeddings", 0) or tokenizer.model_max_length)
-    identity = {"model": name, "digest": version, "dtype": str(torch_type).removeprefix("torch.")}
+    identity = {"model": location(name), "digest": version, "dtype": str(torch_type).removeprefix("torch.")}
     loaded = LanguageModel(model, tokenizer, identity, window)
     _check_packing(loaded)
     return loaded

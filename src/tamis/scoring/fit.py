@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tamis import store
 from tamis.errors import UserError
 from tamis.pool import shards
 from tamis.pool.rows import Row, from_table
@@ -33,37 +34,38 @@ def fit(pool: Path, out: Path, scoring: Scoring, target: Path | None = None, eng
         The methods that learned something.
 
     Raises:
-        UserError: A target is missing, or a state was made from something else.
+        UserError: A target is missing, a state was made from something else, or another run writes `out`.
     """
     from safetensors.numpy import save_file
 
     scoring.check_target(target)
-    out.mkdir(parents=True, exist_ok=True)
-    if scoring.learners:
-        engine = engine or scoring.engine()
-        targets = _rows(shards.shards(target)) if target else []
-        sample: list[Row] = []
-        if any("sample" in scorer.needs for scorer in scoring.learners.values()):
-            sample = _sample(shards.shards(pool), SAMPLE_ROWS)
-        for name, scorer in scoring.learners.items():
-            rows = {"target": targets, "sample": sample}
-            given = {need: rows[need] for need in sorted(scorer.needs)}
-            identity = state_identity(name, scorer, engine)
-            identity |= {need: shards.combined_digest(row.id for row in some) for need, some in given.items()}
-            path = out / f"{name}.safetensors"
-            if path.exists():
-                differs = shards.difference(_read(path)[1], identity)
-                if differs:
-                    raise UserError(f"{path} was learned with {differs}; choose another folder")
-                continue
-            state = scorer.fit(engine, given.get("target", []), given.get("sample", []))
-            tasks = [row.source for row in targets]
-            part = path.with_suffix(".part")
-            arrays = {key: np.ascontiguousarray(value) for key, value in state.items()}
-            save_file(arrays, part, metadata={"identity": json.dumps(identity), "tasks": json.dumps(tasks)})
-            part.replace(path)
-    shards.write_json(out / "fitted.json", {"methods": sorted(scoring.learners)})
-    return sorted(scoring.learners)
+    with store.claim(out, run="fit"):
+        out.mkdir(parents=True, exist_ok=True)
+        if scoring.learners:
+            engine = engine or scoring.engine()
+            targets = _rows(shards.shards(target)) if target else []
+            sample: list[Row] = []
+            if any("sample" in scorer.needs for scorer in scoring.learners.values()):
+                sample = _sample(shards.shards(pool), SAMPLE_ROWS)
+            for name, scorer in scoring.learners.items():
+                rows = {"target": targets, "sample": sample}
+                given = {need: rows[need] for need in sorted(scorer.needs)}
+                identity = state_identity(name, scorer, engine)
+                identity |= {need: shards.combined_digest(row.id for row in some) for need, some in given.items()}
+                path = out / f"{name}.safetensors"
+                if path.exists():
+                    differs = shards.difference(_read(path)[1], identity)
+                    if differs:
+                        raise UserError(f"{path} was learned with {differs}; choose another folder")
+                    continue
+                state = scorer.fit(engine, given.get("target", []), given.get("sample", []))
+                tasks = [row.source for row in targets]
+                part = path.with_suffix(".part")
+                arrays = {key: np.ascontiguousarray(value) for key, value in state.items()}
+                save_file(arrays, part, metadata={"identity": json.dumps(identity), "tasks": json.dumps(tasks)})
+                part.replace(path)
+        shards.write_json(out / "fitted.json", {"methods": sorted(scoring.learners)})
+        return sorted(scoring.learners)
 
 
 def state_identity(name: str, scorer: Scorer, engine: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tamis import __version__
+from tamis import __version__, store
 from tamis.errors import TamisError, UserError
 from tamis.pool import shards
 from tamis.pool.rows import from_table
@@ -45,7 +45,7 @@ def score(
         The content of `scored.json`: rows, counts of unscorable rows by method and reason, and the work that was done.
 
     Raises:
-        UserError: Something asked for does not exist, or `out` was made from something else.
+        UserError: Something asked for does not exist, `out` was made from something else, or another run writes it.
     """
     scorers = scoring.scorers
     if states is None:
@@ -55,46 +55,47 @@ def score(
     for index in chosen:
         if not 0 <= index < len(parts):
             raise UserError(f"{pool} has no shard {index}; it has {len(parts)}")
-    engine = scoring.engine()
-    started = time.monotonic()
-    if states is None:
-        states = out / "states"
-        fit(pool, states, scoring, target, engine)
-    learned: dict[str, tuple[State, list[str]]] = {name: ({}, []) for name in scorers}
-    for name, scorer in scoring.learners.items():
-        learned[name] = load_state(states / f"{name}.safetensors", name, scorer, engine)
-    common = {
-        "tamis": __version__,
-        "max_length": scoring.options.max_length,
-        "methods": {name: _identity(name, scorer, engine, learned[name][0]) for name, scorer in scorers.items()},
-    }
-    reasons: dict[str, Counter[str]] = {name: Counter() for name in scorers}
-    rows = reused = 0
-    for index in chosen:
-        identity = common | {"rows": parts[index].sha256}
-        done = None if overwrite else shards.find_shard(out, index, identity)
-        if done is None:
-            table = score_rows(from_table(shards.load(parts[index])), scorers, learned, engine)
-            done = shards.write_shard(out, index, table, identity)
-        else:
-            table = shards.load(done, [f"{prefix(name)}_reason" for name in scorers])
-            reused += 1
-        if done.rows != parts[index].rows:
-            raise TamisError(f"{done.path} has {done.rows} rows, but the pool's shard has {parts[index].rows}")
-        rows += done.rows
-        for name, counter in reasons.items():
-            counter.update(why for why in table.column(f"{prefix(name)}_reason").to_pylist() if why is not None)
-    seconds = time.monotonic() - started
-    result = {
-        "rows": rows,
-        "shards": len(chosen),
-        "shards_reused": reused,
-        "unscorable": {name: dict(counter) for name, counter in reasons.items()},
-        "work": work_done(engine.work, seconds),
-        "model": engine.lm.identity,
-    }
-    shards.write_json(out / "scored.json", result)
-    return result
+    with store.claim(out, run="score"):
+        engine = scoring.engine()
+        started = time.monotonic()
+        if states is None:
+            states = out / "states"
+            fit(pool, states, scoring, target, engine)
+        learned: dict[str, tuple[State, list[str]]] = {name: ({}, []) for name in scorers}
+        for name, scorer in scoring.learners.items():
+            learned[name] = load_state(states / f"{name}.safetensors", name, scorer, engine)
+        common = {
+            "tamis": __version__,
+            "max_length": scoring.options.max_length,
+            "methods": {name: _identity(name, scorer, engine, learned[name][0]) for name, scorer in scorers.items()},
+        }
+        reasons: dict[str, Counter[str]] = {name: Counter() for name in scorers}
+        rows = reused = 0
+        for index in chosen:
+            identity = common | {"rows": parts[index].sha256}
+            done = None if overwrite else shards.find_shard(out, index, identity)
+            if done is None:
+                table = score_rows(from_table(shards.load(parts[index])), scorers, learned, engine)
+                done = shards.write_shard(out, index, table, identity)
+            else:
+                table = shards.load(done, [f"{prefix(name)}_reason" for name in scorers])
+                reused += 1
+            if done.rows != parts[index].rows:
+                raise TamisError(f"{done.path} has {done.rows} rows, but the pool's shard has {parts[index].rows}")
+            rows += done.rows
+            for name, counter in reasons.items():
+                counter.update(why for why in table.column(f"{prefix(name)}_reason").to_pylist() if why is not None)
+        seconds = time.monotonic() - started
+        result = {
+            "rows": rows,
+            "shards": len(chosen),
+            "shards_reused": reused,
+            "unscorable": {name: dict(counter) for name, counter in reasons.items()},
+            "work": work_done(engine.work, seconds),
+            "model": engine.lm.identity,
+        }
+        shards.write_json(out / "scored.json", result)
+        return result
 
 
 def work_done(work: Any, seconds: float) -> dict[str, float]:

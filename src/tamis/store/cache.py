@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tamis.errors import TamisError, UserError
-from tamis.store import files, hub, local, s3
+from tamis.store import files, hub, local, s3, transfer
 from tamis.store.files import Where
-from tamis.store.folders import Manifest, fill_folder, read_manifest
-from tamis.store.uri import parse
+from tamis.store.folders import MANIFEST, Manifest, fill_folder, read_manifest
+from tamis.store.uri import join, parse
 
 
 def cache_folder() -> Path:
@@ -61,6 +61,27 @@ def fetch(uri: Where) -> Path:
     content = there.sha256 or f"{place} {there.etag} {there.size}"
     identity = s3.sha256(f"{name}\n{content}".encode())
     return _keep(identity, str(place), Manifest({name: (there.size, there.sha256 or "")}), single=True) / name
+
+
+def identify(uri: Where) -> str:
+    """What tells a URI's present content from another, in S3 without reading it; a hub repository only by its name.
+
+    Raises:
+        UserError: There is no such thing, or it is a local folder that was never published.
+    """
+    place = parse(uri)
+    if place.kind == "hub":
+        return str(place)
+    if place.kind == "local":
+        return local.sha256_of(place.path) if Path(place.path).is_file() else read_manifest(uri).digest
+    if place.path and (there := s3.find(place)):
+        return there.sha256 or f"{there.etag} {there.size}"
+    if files.exists(join(uri, MANIFEST)):
+        return read_manifest(uri).digest
+    names = [name for name, _ in files.list_keys(uri)]
+    found = transfer.each(lambda name: s3.stat(parse(join(uri, name))), names)
+    lines = [f"{name} {there.sha256 or there.etag} {there.size}" for name, there in zip(names, found, strict=True)]
+    return s3.sha256("\n".join(lines).encode())
 
 
 def _keep(digest: str, uri: str, manifest: Manifest, single: bool = False) -> Path:

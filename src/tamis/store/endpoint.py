@@ -70,6 +70,14 @@ def connection() -> Connection:
     return Connection(_endpoint(), access, secret, token, region, ca_file)
 
 
+def use(at: Connection) -> None:
+    """Makes this process, and those that it starts, use a connection, whatever else the environment says."""
+    for name in list(os.environ):
+        if name in ("TAMIS_S3_SECRET_DIR", "TAMIS_S3_CA_FILE") or re.fullmatch("AWS_[A-Z_0-9]+", name):
+            del os.environ[name]
+    os.environ.update(at.environ())
+
+
 def _endpoint() -> str:
     text = _first("TAMIS_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
     if not text:

@@ -10,7 +10,8 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def read_manifest(uri: Where) -> Manifest:
     place = join(uri, MANIFEST)
     missing = UserError(
         f"{os.fspath(uri)} is not a published folder (no {MANIFEST}): missing, unfinished,"
-        " or made by another tool; seal it in the last case"
+        " or uploaded by another tool; in the last case `tamis store seal` gives it its manifest"
     )
     if parse(uri).kind == "local" and not os.path.isfile(parse(place).path):
         raise missing
@@ -118,13 +119,38 @@ def _members(folder: Where) -> dict[str, Path]:
     return members
 
 
-def upload_folder(folder: Where, uri: Where, about: Mapping[str, Any] | None = None) -> Manifest:
+Listed = Mapping[str, tuple[int, str]]
+"""Size and SHA-256 by name."""
+
+
+def describe(folder: Where, about: Mapping[str, Any] | None = None, also: Listed | None = None) -> Manifest:
+    """The manifest that `upload_folder` would write, for the same arguments.
+
+    Raises:
+        UserError: There is no such folder, or it has names that cannot be kept.
+    """
+    members = _members(folder)
+    return _manifest(
+        dict(zip(members, transfer.each(transfer.fingerprint, members.values()), strict=True)), about, also
+    )
+
+
+def _manifest(
+    seen: Mapping[str, transfer.Fingerprint], about: Mapping[str, Any] | None, also: Listed | None
+) -> Manifest:
+    return Manifest({**(also or {}), **{name: (one.size, one.sha256) for name, one in seen.items()}}, dict(about or {}))
+
+
+def upload_folder(
+    folder: Where, uri: Where, about: Mapping[str, Any] | None = None, also: Listed | None = None
+) -> Manifest:
     """Publishes a local folder at a URI, files in parallel.
 
     Args:
         folder: The local folder; every file under it.
         uri: Where to, in S3 or on this machine.
         about: Kept in the manifest: what made these files.
+        also: Files that are under the URI already and belong to the folder too.
 
     Raises:
         UserError: There is no such folder, or it has names that cannot be kept, or it may not be written there.
@@ -132,25 +158,64 @@ def upload_folder(folder: Where, uri: Where, about: Mapping[str, Any] | None = N
     """
     members = _members(folder)
     seen = dict(zip(members, transfer.each(transfer.fingerprint, members.values()), strict=True))
-    manifest = Manifest({name: (one.size, one.sha256) for name, one in seen.items()}, dict(about or {}))
-    old = _old_manifest(uri)
-    if old and old.digest != manifest.digest:
-        files.remove(join(uri, MANIFEST))  # from here until the end there is no folder to read, never a mixed one
-        for name in set(old.files) - set(manifest.files):
-            files.remove(join(uri, name))
-    with Progress(f"to {os.fspath(uri)}", manifest.size) as progress:
+    manifest = _manifest(seen, about, also)
+    with (
+        _replacing(uri, manifest),
+        Progress(f"to {os.fspath(uri)}", sum(one.size for one in seen.values())) as progress,
+    ):
 
         def send(name: str) -> None:
             target = join(uri, name)
-            if _is_there(target, seen[name]):
+            if _is_there(target, (seen[name].size, seen[name].sha256)):
                 progress.add(seen[name].size)
             elif files.write_file(target, members[name], seen=seen[name], progress=progress) != seen[name].sha256:
                 raise TamisError(f"{members[name]} changed while it was being published")
 
         transfer.each(send, members)
-    if not old or old.digest != manifest.digest:
-        files.write_bytes(join(uri, MANIFEST), manifest.dump())
     return manifest
+
+
+def copy_folder(source: Where, target: Where) -> Manifest:
+    """Copies a published folder; within S3 by the store itself, so that a model does not pass through this machine.
+
+    Raises:
+        UserError: There is no such published folder, or it may not be written there.
+        TamisError: Something did not get there whole; the copy is then not published, and a rerun continues.
+    """
+    manifest = read_manifest(source)
+    with _replacing(target, manifest):
+
+        def send(name: str) -> None:
+            old, new = parse(join(source, name)), parse(join(target, name))
+            size, sha = manifest.files[name]
+            if _is_there(str(new), (size, sha)):
+                return
+            if old.kind == new.kind == "s3":
+                made = s3.copy(old, new)
+                same = (made.size, made.sha256 or sha) == (size, sha)
+            elif old.kind == "local":
+                same = files.write_file(str(new), old.path) == sha
+            else:
+                same = files.read_file(str(old), new.path) == sha
+            if not same:
+                raise TamisError(f"{old} is not what its folder's manifest says; publish that folder again")
+
+        transfer.each(send, manifest.files)
+    return manifest
+
+
+@contextmanager
+def _replacing(uri: Where, manifest: Manifest) -> Iterator[None]:
+    """Around the writing of a folder's files: its old manifest goes first, the new one comes last."""
+    old = _old_manifest(uri)
+    same = old is not None and old.digest == manifest.digest
+    if old and not same:
+        files.remove(join(uri, MANIFEST))  # from here until the end there is no folder to read, never a mixed one
+        for name in set(old.files) - set(manifest.files):
+            files.remove(join(uri, name))
+    yield
+    if not same:
+        files.write_bytes(join(uri, MANIFEST), manifest.dump())
 
 
 def _old_manifest(uri: Where) -> Manifest | None:
@@ -162,13 +227,13 @@ def _old_manifest(uri: Where) -> Manifest | None:
         return Manifest({})
 
 
-def _is_there(target: str, wanted: transfer.Fingerprint) -> bool:
+def _is_there(target: str, wanted: tuple[int, str]) -> bool:
     place = parse(target)
     if place.kind == "s3":
         there = s3.find(place)
-        return there is not None and (there.size, there.sha256) == (wanted.size, wanted.sha256)
+        return there is not None and (there.size, there.sha256) == wanted
     path = Path(place.path)
-    return path.is_file() and path.stat().st_size == wanted.size and local.sha256_of(path) == wanted.sha256
+    return path.is_file() and (path.stat().st_size, local.sha256_of(path)) == wanted
 
 
 def download_folder(uri: Where, folder: Where) -> Manifest:

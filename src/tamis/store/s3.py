@@ -24,6 +24,7 @@ from typing import Any
 import certifi
 import urllib3
 from minio import Minio
+from minio.commonconfig import REPLACE, CopySource
 from minio.error import S3Error
 
 from tamis.errors import UserError
@@ -214,6 +215,35 @@ def send(
     if etag != digest and "kms" not in answer.get("x-amz-server-side-encryption", ""):
         raise Damaged("the store received other bytes than were sent")
     return etag
+
+
+def copy(source: Uri, target: Uri) -> Stat:
+    """Copies an object within the store: no byte of it passes through this machine.
+
+    Raises:
+        Missing: There is no such object.
+        UserError: It may not be read, or not be written there.
+        TamisError: What is there afterwards is not the same.
+    """
+    need_bucket(target)
+    there = stat(source)
+    recorded = {"sha256": there.sha256} if there.sha256 else None
+
+    def call(client: Any) -> Stat:
+        client.copy_object(
+            target.root,
+            target.path,
+            CopySource(source.root, source.path, match_etag=there.etag),
+            metadata=recorded,
+            metadata_directive=REPLACE if recorded else None,
+        )
+        made = stat(target)
+        if (made.size, made.sha256) != (there.size, there.sha256) or (there.md5 and made.md5 not in (None, there.md5)):
+            raise Damaged("the store's copy is not what was copied")
+        return made
+
+    made: Stat = request("write", target, call)
+    return made
 
 
 @lru_cache(maxsize=64)

@@ -5,8 +5,8 @@ GOMEMLIMIT. It listens on loopback only, with random keys, and calls nobody (its
 here). Other users of this machine cannot read the keys, but SeaweedFS's inner ports have none: not for secrets on a
 shared machine.
 
-The data folder holds `server.json` (mode 0600: keys, process), `s3.json` (the same for the server), `log` and
-`data/`; keys and data stay when the server stops.
+The data folder holds `server.json` (mode 0600: keys, process), `env` (the same, for a shell), `s3.json` (the same, for
+the server), `log` and `data/`; keys and data stay when the server stops.
 """
 
 import fcntl
@@ -14,6 +14,7 @@ import json
 import os
 import random
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -82,12 +83,14 @@ def status(data_dir: str | os.PathLike[str]) -> Connection | None:
 
 @contextmanager
 def running(data_dir: str | os.PathLike[str]) -> Iterator[Connection]:
-    """A server for the length of a block."""
+    """A server for the length of a block; one that ran before goes on afterwards."""
+    ran = status(data_dir) is not None
     at = up(data_dir)
     try:
         yield at
     finally:
-        down(data_dir)
+        if not ran:
+            down(data_dir)
 
 
 @contextmanager
@@ -110,10 +113,10 @@ def _state(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _private(path: Path, content: Mapping[str, Any]) -> None:
+def _private(path: Path, content: str) -> None:
     with atomic_write(path) as file:
         os.fchmod(file.fileno(), 0o600)
-        file.write(json.dumps(content).encode())
+        file.write(content.encode())
 
 
 def _connection(state: Mapping[str, Any]) -> Connection:
@@ -151,7 +154,7 @@ def _start(folder: Path, access: str, secret: str) -> dict[str, Any]:
     weed, ports = _weed(), _ports()
     credentials = [{"accessKey": access, "secretKey": secret}]
     identity = {"name": "tamis", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
-    _private(folder / "s3.json", {"identities": [identity]})
+    _private(folder / "s3.json", json.dumps({"identities": [identity]}))
     with explained(folder):
         (folder / "data").mkdir(exist_ok=True)
         (folder / "data" / "mini.options").unlink(missing_ok=True)  # the ports of last time
@@ -191,7 +194,9 @@ def _start(folder: Path, access: str, secret: str) -> dict[str, Any]:
         "access_key": access,
         "secret_key": secret,
     }
-    _private(folder / "server.json", state)
+    exports = (f"export {name}={shlex.quote(value)}\n" for name, value in _connection(state).environ().items())
+    _private(folder / "env", "".join(exports))
+    _private(folder / "server.json", json.dumps(state))
     return state
 
 

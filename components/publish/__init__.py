@@ -1,0 +1,5 @@
+"""The step `publish`."""
+
+from tamis.components.publish.component import publish
+
+__all__ = ["publish"]
