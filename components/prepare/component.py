@@ -19,10 +19,10 @@ def prepare(
 
     Args:
         prepared: Folder with `pool/`, `target/`, `heldout/`, `rejected.parquet` and `prepared.json`.
-        pool: File or folder of candidate rows.
-        target: File or folder of target rows; empty for none.
-        heldout: File or folder of held-out rows; empty for none.
-        options: Settings of the step: format, duplicates, contamination, shard_rows.
+        pool: File, folder or pattern of candidate rows: a path, s3://bucket/key or hf://datasets/org/name.
+        target: The same for target rows; empty for none.
+        heldout: The same for held-out rows; empty for none.
+        options: Settings: format, duplicates, near_duplicates, contamination, tasks, max_characters, shard_rows.
         fingerprint: Digest of the inputs; a changed one makes a cached step run again.
 
     Returns:
@@ -35,10 +35,10 @@ def prepare(
     from tamis.settings import parse
 
     result = run(
-        Path(pool),
+        pool,
         Path(prepared.path),
-        target=Path(target) if target else None,
-        heldout=Path(heldout) if heldout else None,
+        target=target,
+        heldout=heldout,
         options=parse(PrepareSettings, options, "preparation"),
     )
     prepared.metadata.update({name: result[name]["digest"] for name in ("pool", "target", "heldout") if name in result})

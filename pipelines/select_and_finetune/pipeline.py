@@ -41,7 +41,7 @@ def select_and_finetune(
     """Scores a pool by each method, selects, fine-tunes and evaluates every arm, and compares them with random ones.
 
     Args:
-        pool: File or folder of candidate rows.
+        pool: Candidate rows: a file, folder or pattern, s3://bucket/key or hf://datasets/org/name.
         target: Rows that show what the model should become good at.
         heldout: Rows kept for evaluation.
         model: A model's folder, hub id or `demo`.
@@ -50,7 +50,7 @@ def select_and_finetune(
         budget: Rows for each arm: a share of the pool or a number.
         random_seeds: One random arm for each seed.
         extra_arms: Further arms: full, balanced-random-0.
-        preparation: How the pool is read: format, duplicates, contamination, shard_rows.
+        preparation: How the pool is read: format, duplicates, near_duplicates, contamination, tasks, shard_rows.
         scoring: How the model reads the pool: dtype, max_length, batch_tokens.
         method_settings: Settings by method.
         selectors: Another selector for a method.

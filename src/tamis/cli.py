@@ -77,11 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=Path, metavar="DIR", help="default: runs/<name of the configuration>")
 
     sub = command("prepare", _prepare, "read and check a pool, and write it as Parquet shards")
-    sub.add_argument("pool", type=Path, help="a file or a folder of files")
-    sub.add_argument("--target", type=Path, help="rows of what the model should become good at")
-    sub.add_argument("--heldout", type=Path, help="rows kept for evaluation")
+    sub.add_argument("pool", help="a file, folder or pattern: here, s3://bucket/key or hf://datasets/org/name")
+    sub.add_argument("--target", metavar="POOL", help="rows of what the model should become good at")
+    sub.add_argument("--heldout", metavar="POOL", help="rows kept for evaluation")
+    sub.add_argument("--task", action="append", default=[], metavar="TASK", help="an lm-eval task to keep out")
     out(sub)
-    changes(sub, "shard_rows=5000")
+    changes(sub, "near_duplicates=remove")
     sub.add_argument("--overwrite", action="store_true", help="replace what another run left in --out")
 
     def scoring(sub: argparse.ArgumentParser) -> None:
@@ -214,7 +215,10 @@ def _prepare(args: Any) -> None:
     from tamis import settings
     from tamis.pool.prepare import PrepareSettings, prepare
 
-    options = settings.parse(PrepareSettings, _values(args.set), "settings of prepare")
+    values = _values(args.set)
+    if args.task:
+        values["tasks"] = args.task
+    options = settings.parse(PrepareSettings, values, "settings of prepare")
     result = prepare(
         args.pool, args.out, target=args.target, heldout=args.heldout, options=options, overwrite=args.overwrite
     )
@@ -222,9 +226,12 @@ def _prepare(args: Any) -> None:
         if name in result:
             part = result[name]
             print(f"{name}: {part['rows']} rows of {part['read']} read, in {part['shards']} shards")
+            print(f"  formats: {', '.join(f'{shape} ({n})' for shape, n in sorted(part['formats'].items()))}")
             for reason, count in sorted(part["rejected"].items()):
                 print(f"  {count} left out: {reason}")
-    print(f"Written to {args.out}; what was left out, and why, is in rejected.parquet there")
+            for reason, count in sorted(part["flagged"].items()):
+                print(f"  {count} kept but flagged: {reason}")
+    print(f"Written to {args.out}; which were left out, and why, is in rejected.parquet there (flagged.parquet)")
 
 
 def _shards_of(path: Path, part: str, out: Path) -> Path:

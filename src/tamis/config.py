@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from tamis import settings
 from tamis.errors import UserError
@@ -20,7 +20,8 @@ class RunConfig(settings.Settings):
     model_config = ConfigDict(coerce_numbers_to_str=True)  # a budget may be written as a number
 
     pool: str
-    """File or folder of candidate rows (JSON lines, JSON, CSV, Parquet; also gzip and zstd)."""
+    """File, folder or pattern of candidate rows (JSON lines, JSON, CSV, Parquet; also gzip and zstd): a path,
+    `s3://bucket/key` or `hf://datasets/org/name`."""
     target: str = ""
     """Rows that show what the model should become good at; needed by `rds` and other target-aware methods."""
     heldout: str = ""
@@ -38,7 +39,8 @@ class RunConfig(settings.Settings):
     extra_arms: list[str] = []
     """Further arms: `full` (the whole pool), `balanced-random-0` (equally from each source)."""
     preparation: dict[str, Any] = Field(default_factory=dict)
-    """How the pool is read and checked: format, duplicates, contamination, shard_rows."""
+    """How the pool is read and checked: format, duplicates, near_duplicates, contamination, shard_rows; tasks, whose
+    text is kept out of the pool, are those of `evaluation` if not given."""
     scoring: dict[str, Any] = Field(default_factory=dict)
     """How the model reads the pool: dtype, max_length, batch_tokens."""
     method_settings: dict[str, Any] = Field(default_factory=dict)
@@ -59,6 +61,13 @@ class RunConfig(settings.Settings):
     """What is published, and when: only_if (better-than-random, always), arm, licences by source, registry."""
     fingerprint: str = ""
     """Digest of what the names stand for; a changed one makes cached steps run again. `tamis run` fills it in."""
+
+    @model_validator(mode="after")
+    def _keep_tasks_out_of_the_pool(self) -> "RunConfig":
+        # Copied rather than read from `evaluation` by the step, which would run again whenever any of that changes.
+        if tasks := self.evaluation.get("tasks"):
+            self.preparation.setdefault("tasks", tasks)
+        return self
 
 
 def read_config(path: Path, changes: list[str]) -> RunConfig:

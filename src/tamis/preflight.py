@@ -8,9 +8,8 @@ from tamis.config import RunConfig
 from tamis.errors import UserError
 from tamis.evaluate import EvaluationSettings
 from tamis.finetune import TrainingSettings
-from tamis.pool import shards
+from tamis.pool import inputs, shards
 from tamis.pool.prepare import PrepareSettings
-from tamis.pool.read import files
 from tamis.publish import Publication, release_uri
 from tamis.registration import check_address
 from tamis.scoring import ScoreSettings, Scoring
@@ -27,7 +26,7 @@ def check(config: RunConfig) -> None:
     for name in ("pool", "target", "heldout"):
         value = getattr(config, name)
         if value:
-            files(Path(value))
+            inputs.files(value)
     settings.parse(PrepareSettings, config.preparation, "preparation")
     settings.parse(TrainingSettings, config.training, "training")
     evaluation = settings.parse(EvaluationSettings, config.evaluation, "evaluation")
@@ -57,14 +56,13 @@ def check(config: RunConfig) -> None:
 
 def fingerprint(config: RunConfig) -> str:
     """Digest of the files that a configuration names and of this program, for the caches of a run."""
+    kept = [inputs.digest(inputs.files(value)) for value in (config.pool, config.target, config.heldout) if value]
     named: list[Path] = []
-    kept: list[str] = []
-    for value in (config.pool, config.target, config.heldout, config.model, *config.evaluation.get("tasks", [])):
-        path = Path(str(value))
-        if value and store.parse(str(value)).kind != "local":
-            kept.append(store.identify(str(value)))
-        elif value and path.exists():
-            named += _contents(path)
+    for value in map(str, (config.model, *config.evaluation.get("tasks", []))):
+        if value and store.parse(value).kind != "local":
+            kept.append(store.identify(value))
+        elif value and Path(value).exists():
+            named += _contents(Path(value))
     program = Path(__file__).parent
     return shards.combined_digest([*kept, *_digests(named), *_digests(sorted(program.rglob("*.py")))])
 

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tamis.errors import TamisError, UserError
-from tamis.pool import shards
-from tamis.pool.contamination import Overlap
+from tamis.pool import duplicates, shards
+from tamis.pool.contamination import Overlap, words
+from tamis.pool.duplicates import Near
 from tamis.pool.prepare import PrepareSettings, prepare
 from tamis.pool.rows import from_table
 
@@ -77,18 +78,101 @@ def test_rows_that_overlap_with_held_out_ones_are_left_out(tmp_path: Path) -> No
     )
     heldout = lines(tmp_path / "h.jsonl", [{"prompt": f"Say: {long}", "response": "fourteen"}])
     result = prepare(pool, tmp_path / "out", heldout=heldout)
-    assert result["contaminated"] == 1
+    assert result["pool"]["contaminated"] == {"a held-out row": 1}
     assert result["pool"]["rejected"] == {"shares 13 words in a row with a held-out row": 1}
     assert result["heldout"]["rows"] == 1
-    reported = prepare(pool, tmp_path / "r", heldout=heldout, options=PrepareSettings(contamination="report"))
-    assert (reported["contaminated"], reported["pool"]["rows"]) == (1, 3)
+    reported = prepare(pool, tmp_path / "r", heldout=heldout, options=PrepareSettings(contamination="report"))["pool"]
+    assert (reported["rows"], reported["flagged"]) == (3, {"shares 13 words in a row with a held-out row": 1})
+    (flagged,) = pq.read_table(tmp_path / "r" / "flagged.parquet").to_pylist()
+    assert (flagged["file"], flagged["line"]) == ("p.jsonl", 1)
+    assert flagged["id"] == rows_of(tmp_path / "r" / "pool")[0].id
+
+
+def shares(text: str, *evaluated: str) -> set[str]:
+    overlap = Overlap()
+    for i, one in enumerate(evaluated):
+        overlap.add(str(i), [one])
+    return overlap.labels(words(text))
 
 
 def test_a_short_evaluation_text_must_stand_whole() -> None:
-    overlap = Overlap(["What is two plus two?", "yes"])
-    assert overlap.touches("Tell me: what is two plus two, please")
-    assert not overlap.touches("what is two plus three")
-    assert not overlap.touches("yes")  # fewer than four words say nothing
+    assert shares("Tell me: what is two plus two, please", "What is two plus two?") == {"0"}
+    assert not shares("what is two plus three", "What is two plus two?")
+    assert not shares("yes", "yes")  # fewer than four words say nothing
+    assert shares("is it so? what is two plus two", "say nothing of it", "What is two plus two?") == {"1"}
+
+
+def test_words_without_blanks_between_them_are_words_too() -> None:
+    question = "请问世界上最高的山是哪一座山峰"
+    assert words("Hello, 世界! 한국어 text") == ["hello", "世", "界", "한국어", "text"]
+    assert shares(f"回答：{question}？", question) == {"0"}
+    assert not shares("请问世界上最高的楼是哪一座山峰", question)
+
+
+WORDS = [f"w{i}" for i in range(300)]
+
+
+def prompts(tmp_path: Path, texts: list[str]) -> Path:
+    return lines(tmp_path / "p.jsonl", [{"prompt": text, "response": "Done."} for text in texts])
+
+
+def test_near_duplicates_are_removed_or_flagged_and_the_first_is_kept(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    texts = [draw.choices(WORDS, k=100) for _ in range(200)]
+    near = [[*text[:50], "other", *text[51:]] for text in texts[:40]]  # 3 of 100 runs differ: Jaccard 0.94
+    far = [text[:50] + draw.choices(WORDS, k=50) for text in texts[40:80]]  # half of the runs: 0.33
+    pool = prompts(tmp_path, [" ".join(text) for text in texts + near + far])
+    removed = prepare(pool, tmp_path / "a", options=PrepareSettings(near_duplicates="remove"))["pool"]
+    assert removed["rejected"] == {"near duplicate of an earlier row": 40}
+    left_out = pq.read_table(tmp_path / "a" / "rejected.parquet").to_pylist()
+    assert [r["line"] for r in left_out] == list(range(201, 241))
+    flagged = prepare(pool, tmp_path / "b", options=PrepareSettings(near_duplicates="report"))["pool"]
+    assert (flagged["rows"], flagged["flagged"]) == (280, {"near duplicate of an earlier row": 40})
+    strict = prepare(pool, tmp_path / "c", options=PrepareSettings(near_duplicates="remove", near_threshold=1))
+    assert strict["pool"]["rows"] == 280
+    off = prepare(pool, tmp_path / "d")["pool"]
+    assert (off["rows"], off["flagged"]) == (280, {})
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
+def test_nine_of_ten_pairs_above_the_threshold_are_found(threshold: float) -> None:
+    """Sets of 400 runs with a Jaccard similarity a little above the threshold, then far below."""
+    draw = random.Random(1)
+    for similarity, least, most in ((min(1, threshold + 0.06), 0.9, 1.0), (threshold - 0.2, 0.0, 0.02)):
+        near, found = Near(threshold), 0
+        for pair in range(100):
+            common = round(402 * 2 * similarity / (1 + similarity))  # of the words of each, at its beginning
+            start = [f"{pair}-{draw.random()}" for _ in range(common)]
+            one, other = (start + [f"{pair}-{draw.random()}" for _ in range(402 - common)] for _ in range(2))
+            assert near.first([one]) == [True]
+            found += near.first([other]) == [False]
+        assert least <= found / 100 <= most
+
+
+def test_exact_duplicates_are_found_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "_NEW", 64)
+    draw, exact, seen = random.Random(2), duplicates.Exact(), set()
+    for _ in range(200):
+        block = [draw.randrange(5000).to_bytes(16, "little") for _ in range(50)]  # many end in NUL
+        expected = []
+        for digest in block:
+            expected.append(digest not in seen)
+            seen.add(digest)
+        assert exact.first(block) == expected
+
+
+def test_rows_that_are_too_long_or_not_unicode_are_left_out(tmp_path: Path) -> None:
+    records = [alpaca(1), alpaca(2) | {"output": "x" * 90}, alpaca(3) | {"source": "\ud800"}]
+    part = prepare(lines(tmp_path / "a.jsonl", records), tmp_path / "o", options=PrepareSettings(max_characters=100))
+    assert part["pool"]["rejected"] == {"longer than 100 characters": 1, "its source is not valid Unicode": 1}
+
+
+def test_shards_of_long_rows_are_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tamis.pool.prepare._SHARD_CHARACTERS", 2000)
+    pool = lines(tmp_path / "a.jsonl", [alpaca(i) | {"output": f"{i}" * 400} for i in range(10, 15)])
+    part = prepare(pool, tmp_path / "out")["pool"]
+    assert (part["rows"], part["shards"]) == (5, 3)
+    assert [row.original["id"] for row in rows_of(tmp_path / "out" / "pool")] == [f"own-{i}" for i in range(10, 15)]
 
 
 def test_a_second_run_is_free_and_another_one_is_refused(tmp_path: Path) -> None:

@@ -5,16 +5,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tamis.errors import UserError
-from tamis.pool.rows import Message
+from tamis.pool.rows import Message, Rejected
 from tamis.settings import nearest
 
 Record = Mapping[str, Any]
 _BAD = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
 _ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
-
-
-class Rejected(Exception):
-    """This record cannot become a row; the message says why."""
 
 
 def _string(record: Record, key: str, default: str | None = None) -> str:

@@ -1,31 +1,45 @@
-"""The first step: files of any known format to one pool of checked rows, and a reason for every row left out."""
+"""The first step: files of any known format to one pool of checked rows, and a reason for every row left out.
+
+A run that was killed is done again by the same call: the input is read again, because what is a duplicate depends on
+all that came before, but a shard that is there and says the same is kept as it is. So the result of a resumed run is
+that of an uninterrupted one, byte for byte.
+"""
 
 import json
+import logging
 import os
 import shutil
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field
 
-from tamis import settings
+from tamis import __version__, settings, store
 from tamis.errors import TamisError, UserError
 from tamis.pool import shards
-from tamis.pool.contamination import Overlap
+from tamis.pool.contamination import Overlap, words
+from tamis.pool.duplicates import Exact, Near
+from tamis.pool.evaluated import task_texts
 from tamis.pool.formats import Rejected, check_format, detect, to_messages
-from tamis.pool.read import files, records
-from tamis.pool.rows import Message, Row, row_id, to_table
+from tamis.pool.inputs import File, digest, files
+from tamis.pool.listing import Counts, Listing, plain
+from tamis.pool.read import records
+from tamis.pool.rows import Message, original_text, row_id, to_table
 
-Place = tuple[str, int | None]
-"""A file's name and the line (from 1) in it."""
+log = logging.getLogger("tamis")
+Mode = Literal["remove", "report", "off"]
 
-REJECTED = pa.schema([("file", pa.string()), ("line", pa.int64()), ("reason", pa.string()), ("text", pa.string())])
 _IN_TURNS = {"messages", "conversations"}
+_BLOCK = 1024
+_BLOCK_CHARACTERS = 1 << 23
+_SHARD_CHARACTERS = 1 << 27
+_EXACT = "exact duplicate of an earlier row"
+_NEAR = "near duplicate of an earlier row"
 
 
 class PrepareSettings(settings.Settings):
@@ -33,53 +47,86 @@ class PrepareSettings(settings.Settings):
 
     format: str = "auto"
     """`auto` recognises each record by its fields; or the name of a format, see `tamis.pool.formats.FORMATS`."""
+    max_characters: int = Field(default=0, ge=0)
+    """Longer rows are left out; 0 for no limit. A token is about 4 characters of English, so 5 times the model's window
+    keeps out what cannot fit; what does not fit exactly is known where the model reads it (column `cut` of scores)."""
     duplicates: Literal["remove", "keep"] = "remove"
     """What becomes of a row whose turns are those of an earlier row (blanks around them aside)."""
-    contamination: Literal["remove", "report", "off"] = "remove"
-    """What becomes of a row that shares 13 words in a row with a held-out row."""
+    near_duplicates: Mode = "off"
+    """What becomes of a row that has nearly the same text as an earlier one: `report` keeps it and lists it in
+    `flagged.parquet`. Costs about 30 µs a row and 1.2 KB of memory for each row kept."""
+    near_threshold: float = Field(default=0.8, ge=0.5, le=1)
+    """Share of common runs of three words (Jaccard) from which on rows are near duplicates."""
+    contamination: Mode = "remove"
+    """What becomes of a row that shares 13 words in a row with a held-out row or a task's text; `report` as above."""
+    tasks: tuple[str, ...] = ()
+    """Evaluation tasks whose text counts for that: lm-eval names, or folders and YAML files of one's own. A run's
+    configuration fills in those that it evaluates on."""
     shard_rows: int = Field(default=10_000, ge=1)
-    """Rows of a shard: what is scored by one task and done again at most after a crash."""
+    """Rows of a shard: what is scored by one task and done again at most after a crash. A shard of very long rows has
+    fewer."""
+
+
+@dataclass(slots=True)
+class _Row:
+    """A record on its way into the pool."""
+
+    id: str
+    key: bytes  # digest of the turns without the blanks around them
+    turns: tuple[Message, ...]
+    source: str
+    original: str
+    file: str
+    line: int
+    characters: int
+    words: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        return "\n".join(turn.content for turn in self.turns)
 
 
 @dataclass
-class _Counts:
-    """What became of every record that was read."""
+class _Fate:
+    """What becomes of the records of one input: counted, and listed if they are left out or flagged."""
 
-    read: int = 0
-    kept: int = 0
-    formats: Counter[str] = field(default_factory=Counter)
-    sources: Counter[str] = field(default_factory=Counter)
-    rejected: Counter[str] = field(default_factory=Counter)
+    rejected: Listing
+    flagged: Listing
+    counts: Counts = field(default_factory=Counts)
 
-    def summary(self) -> dict[str, Any]:
-        if self.read != self.kept + self.rejected.total():
-            raise TamisError(f"{self.read} records read, but {self.kept} kept and {self.rejected.total()} rejected")
-        return {
-            "read": self.read,
-            "rows": self.kept,
-            "formats": dict(self.formats),
-            "sources": dict(self.sources),
-            "rejected": dict(self.rejected),
-        }
+    def reject(self, file: str, line: int, reason: str, record: Any, row: str | None = None) -> None:
+        self.counts.add(self.counts.rejected, plain(reason))
+        self.rejected.add(file, line, reason, record, row)
+
+    def keep(self, row: _Row, mode: Mode | Literal["remove"], reason: str) -> bool:
+        """Rejects a row, or only flags it, as the mode says; whether it is kept."""
+        if mode == "remove":
+            self.reject(row.file, row.line, reason, row.text(), row.id)
+            return False
+        self.counts.add(self.counts.flagged, reason)
+        self.flagged.add(row.file, row.line, reason, row.text(), row.id)
+        return True
 
 
 def prepare(
-    pool: Path,
+    pool: str | os.PathLike[str],
     out: Path,
     *,
-    target: Path | None = None,
-    heldout: Path | None = None,
+    target: str | os.PathLike[str] | None = None,
+    heldout: str | os.PathLike[str] | None = None,
     options: PrepareSettings | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Reads, checks and shards a pool, a target and held-out rows.
 
-    Memory holds one shard and 16 bytes for each distinct row, not the pool.
+    Memory holds one shard, 16 bytes for each distinct row, and what `near_duplicates` and the evaluation's text need
+    (`tamis.pool.duplicates`, `tamis.pool.contamination`), not the pool.
 
     Args:
-        pool: A file, or a folder of files; a row's source is its `source` field or else its file's name.
+        pool: A file, folder or pattern on this machine, in S3 (`s3://…`) or a hub data set (`hf://datasets/org/name`);
+            a row's source is its `source` field or else its file's name.
         out: Gets `pool/`, `target/`, `heldout/` (shards of `tamis.pool.rows.SCHEMA`), `rejected.parquet` (every
-            row left out, with file, line and reason) and, last, `prepared.json`.
+            row left out, with file, line and reason), `flagged.parquet` (those kept although something is to be said
+            of them) and, last, `prepared.json`.
         target: Rows of the wanted capability, for methods that need them.
         heldout: Rows to evaluate on; what overlaps with them is kept out of the pool.
         options: Settings.
@@ -89,174 +136,205 @@ def prepare(
         The content of `prepared.json`: counts by source, format and reason, digests, shards.
 
     Raises:
-        UserError: A file that is missing or unreadable, no row that can be used, or an `out` made from something else.
+        UserError: A file that is missing or unreadable, no row that can be used, an `out` made from something else or
+            held by another run.
+        TamisError: The store or the disk fails; the same call goes on from there.
     """
     options = options or PrepareSettings()
     check_format(options.format)
     inputs = {"pool": pool, "target": target, "heldout": heldout}
-    found = {name: files(path) for name, path in inputs.items() if path is not None}
-    identity: dict[str, Any] = {
-        name: shards.combined_digest(f"{file.name}:{shards.file_digest(file)}" for file in paths)
-        for name, paths in found.items()
+    found = {name: files(where) for name, where in inputs.items() if where}
+    tasks = task_texts(options.tasks if options.contamination != "off" else ())
+    identity: dict[str, Any] = {name: digest(named) for name, named in found.items()}
+    identity["settings"] = options.model_dump(mode="json")
+    identity["tasks"] = {
+        name: shards.combined_digest("\x1f".join(document) for document in documents)
+        for name, documents in tasks.documents.items()
     }
-    identity["settings"] = options.model_dump()
-    done = _done(out, identity, overwrite)
-    if done:
-        return done
+    identity["tamis"] = __version__
+    with store.claim(out):
+        done = _begin(out, identity, overwrite)
+        if done:
+            return done
+        with Listing(out / "rejected.parquet") as rejected, Listing(out / "flagged.parquet") as flagged:
+            result: dict[str, Any] = {"identity": identity, "unchecked": tasks.unchecked}
+            overlap = Overlap()
+            for name in ("target", "heldout"):
+                if name in found:
+                    fate, exact = _Fate(rejected, flagged), Exact()
+                    blocks = _blocks(_rows(found[name], options, fate))
+                    rows = [row for block in blocks for row in _distinct(block, exact, fate)]
+                    if name == "heldout" and options.contamination != "off":
+                        overlap.add("a held-out row", (row.text() for row in rows))
+                    result[name] = _write(out / name, rows, len(rows) or 1, fate.counts, identity)
+            for name, documents in tasks.documents.items():
+                overlap.add(f"task {name}", (" ".join(document) for document in documents))
+                overlap.add(f"task {name}", (text for document in documents for text in document), least=8)
+            fate = _Fate(rejected, flagged)
+            chosen = _chosen(_rows(found["pool"], options, fate), options, overlap, fate)
+            result["pool"] = _write(out / "pool", chosen, options.shard_rows, fate.counts, identity)
+        for name in found:
+            if not result[name]["rows"]:
+                reasons = "; ".join(f"{n} x {why}" for why, n in Counter(result[name]["rejected"]).most_common(3))
+                raise UserError(f"{inputs[name]}: no row can be used ({reasons or 'it is empty'})")
+        shards.write_json(out / "prepared.json", result)
+        return result
 
-    with _Rejections(out / "rejected.parquet") as rejections:
-        result: dict[str, Any] = {"identity": identity}
-        evaluated: list[str] = []
-        for name in ("target", "heldout"):
-            if name in found:
-                counts = _Counts()
-                rows = list(
-                    _distinct(_rows(found[name], options.format, counts, rejections), "remove", counts, rejections)
-                )
-                result[name] = _write(out / name, rows, len(rows) or 1, counts, identity)
-                evaluated += [row.text() for row in rows if name == "heldout"]
-        counts = _Counts()
-        stream = _rows(found["pool"], options.format, counts, rejections)
-        fresh = _distinct(stream, options.duplicates, counts, rejections)
-        if evaluated and options.contamination != "off":
-            fresh = _clean(fresh, Overlap(evaluated), options.contamination == "remove", counts, rejections, result)
-        result["pool"] = _write(out / "pool", fresh, options.shard_rows, counts, identity)
-    for name in found:
-        if not result[name]["rows"]:
-            reasons = "; ".join(f"{n} x {why}" for why, n in Counter(result[name]["rejected"]).most_common(3))
-            raise UserError(f"{inputs[name]}: no row can be used ({reasons or 'it is empty'})")
-    shards.write_json(out / "prepared.json", result)
-    return result
 
-
-def _done(out: Path, identity: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
-    """What an earlier run left: its result if it is the same and whole; otherwise the folder is made empty."""
+def _begin(out: Path, identity: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
+    """What an earlier run left, if it is the same and whole; otherwise the folder is made ready to go on."""
     manifest = out / "prepared.json"
     if manifest.exists() and not overwrite:
-        content: dict[str, Any] = json.loads(manifest.read_text())
-        if content["identity"] == identity:
+        try:
+            content: dict[str, Any] = json.loads(manifest.read_text())
+            changed = shards.difference(content["identity"], identity)
+            parts = [(out / name, content[name]["shards"]) for name in ("pool", "target", "heldout") if name in content]
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{manifest} is not what prepare writes; choose another --out, or --overwrite it") from None
+        if changed:
+            raise UserError(f"{out} was prepared with {changed}; choose another --out, or --overwrite it")
+        if all(shards.are_whole(folder, number) for folder, number in parts):
             return content
-        changed = shards.difference(content["identity"], identity)
-        raise UserError(f"{out} was prepared with {changed}; choose another --out, or --overwrite it")
     manifest.unlink(missing_ok=True)
     for name in ("pool", "target", "heldout"):
-        shutil.rmtree(out / name, ignore_errors=True)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TamisError(f"{out} cannot be made: {error.strerror}; choose another --out") from error
+        if overwrite:
+            shutil.rmtree(out / name, ignore_errors=True)
+    if out.is_dir():
+        for left in out.rglob(".*.part"):  # half-written files of a run that was killed
+            left.unlink()
     return None
 
 
-def _rows(paths: list[Path], name: str, counts: _Counts, rejections: "_Rejections") -> Iterator[tuple[Row, Place]]:
-    """Every record that is a row, and where it stands; the others go to the rejections."""
-    for path in paths:
-        stem = path.name.split(".")[0]
-        for line, record in records(path):
+def _rows(named: Sequence[File], options: PrepareSettings, fate: _Fate) -> Iterator[_Row]:
+    """Every record that is a row; the others are rejected."""
+    counts, name = fate.counts, options.format
+    for file in named:
+        stem = plain(file.name.rpartition("/")[2].split(".")[0])
+        for line, record in records(file):
             counts.read += 1
-            place = (path.name, line)
             try:
                 if isinstance(record, Rejected):
                     raise record
                 shape = detect(record) if name == "auto" else name
                 turns = tuple(to_messages(record, shape))
-            except Rejected as why:
-                rejections.add(place, str(why), record, counts)
+                characters = sum(len(turn.content) for turn in turns)
+                if 0 < options.max_characters < characters:
+                    raise Rejected(f"longer than {options.max_characters} characters")
+                source = record.get("source")
+                if not isinstance(source, str) or not source:
+                    source = stem
+                source.encode()
+                original = original_text({key: value for key, value in record.items() if key not in _IN_TURNS})
+            except (Rejected, UnicodeEncodeError) as why:
+                reason = str(why) if isinstance(why, Rejected) else "its source is not valid Unicode"
+                fate.reject(file.name, line, reason, record)
                 continue
             counts.formats[shape] += 1
-            source = record.get("source")
-            original = {key: value for key, value in record.items() if key not in _IN_TURNS}
-            yield Row(row_id(turns), turns, source if isinstance(source, str) and source else stem, original), place
+            key = row = row_id(turns)
+            if any(turn.content != turn.content.strip() for turn in turns):
+                key = row_id(Message(turn.role, turn.content.strip()) for turn in turns)
+            yield _Row(row, bytes.fromhex(key), turns, source, original, file.name, line, characters + len(original))
 
 
-def _distinct(
-    rows: Iterable[tuple[Row, Place]], duplicates: str, counts: _Counts, rejections: "_Rejections"
-) -> Iterator[Row]:
-    """Rows that were not seen before; a kept duplicate gets its number into its id."""
-    seen: Counter[bytes] = Counter()
-    for row, place in rows:
-        key = bytes.fromhex(row_id(Message(m.role, m.content.strip()) for m in row.messages))
-        seen[key] += 1
-        if seen[key] == 1:
-            yield row
-        elif duplicates == "keep":
-            yield replace(row, id=f"{row.id}-{seen[key]}")
-        else:
-            rejections.add(place, "exact duplicate of an earlier row", row.text(), counts)
-
-
-def _clean(
-    rows: Iterable[Row],
-    overlap: Overlap,
-    remove: bool,
-    counts: _Counts,
-    rejections: "_Rejections",
-    result: dict[str, Any],
-) -> Iterator[Row]:
-    """Rows that share no text with the held-out ones; `result` counts those that do."""
-    result["contaminated"] = 0
+def _blocks(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
+    """Rows in lists, ended by number or by size."""
+    block: list[_Row] = []
+    characters = 0
     for row in rows:
-        if overlap.touches(row.text()):
-            result["contaminated"] += 1
-            if remove:
-                rejections.add((row.source, None), "shares 13 words in a row with a held-out row", row.text(), counts)
-                continue
-        yield row
+        block.append(row)
+        characters += row.characters
+        if len(block) == _BLOCK or characters > _BLOCK_CHARACTERS:
+            yield block
+            block, characters = [], 0
+    if block:
+        yield block
+
+
+def _distinct(block: Sequence[_Row], exact: Exact, fate: _Fate) -> list[_Row]:
+    new = exact.first([row.key for row in block])
+    return [row for row, first in zip(block, new, strict=True) if first or fate.keep(row, "remove", _EXACT)]
+
+
+def _numbered(block: Sequence[_Row], seen: Counter[bytes]) -> list[_Row]:
+    """All rows; a repeated one gets its number into its id."""
+    for row in block:
+        seen[row.key] += 1
+        if seen[row.key] > 1:
+            row.id = f"{row.id}-{seen[row.key]}"
+    return list(block)
+
+
+def _chosen(rows: Iterable[_Row], options: PrepareSettings, overlap: Overlap, fate: _Fate) -> Iterator[_Row]:
+    """The rows of a pool that its settings keep: new, and apart from the evaluation.
+
+    Near duplicates come last, so that no row is left out for the sake of one that is left out itself.
+    """
+    exact, seen = Exact(), Counter[bytes]()
+    near = Near(options.near_threshold) if options.near_duplicates != "off" else None
+    for block in _blocks(rows):
+        kept = _distinct(block, exact, fate) if options.duplicates == "remove" else _numbered(block, seen)
+        if near or overlap:
+            for row in kept:
+                row.words = words(row.text())
+        if overlap:
+            kept = [row for row in kept if _clean(row, options.contamination, overlap, fate)]
+        if near:
+            new = near.first([row.words for row in kept])
+            pairs = zip(kept, new, strict=True)
+            kept = [row for row, first in pairs if first or fate.keep(row, options.near_duplicates, _NEAR)]
+        yield from kept
+
+
+def _clean(row: _Row, mode: Mode, overlap: Overlap, fate: _Fate) -> bool:
+    labels = sorted(overlap.labels(row.words))
+    for label in labels:
+        fate.counts.contaminated[label] += 1
+    return not labels or fate.keep(row, mode, f"shares {overlap.n} words in a row with {labels[0]}")
 
 
 def _write(
-    folder: Path, rows: Iterable[Row], shard_rows: int, counts: _Counts, identity: dict[str, Any]
+    folder: Path, rows: Iterable[_Row], shard_rows: int, counts: Counts, identity: dict[str, Any]
 ) -> dict[str, Any]:
     """Writes rows as shards and says what they are."""
-    parts: list[list[str]] = []
-    waiting: list[Row] = []
+    parts: list[str] = []
+    written: set[Path] = set()
+    waiting: list[_Row] = []
+    characters = 0
+    logged = time.monotonic()
 
     def flush() -> None:
-        shards.write_shard(folder, len(parts), to_table(waiting), identity)
-        parts.append([shards.combined_digest(row.id for row in waiting), str(len(waiting))])
+        ids = [row.id for row in waiting]
+        table = to_table(ids, [r.turns for r in waiting], [r.source for r in waiting], [r.original for r in waiting])
+        done = shards.find_shard(folder, len(parts), identity)
+        if done is None or not _same(done, table):
+            shards.write_shard(folder, len(parts), table, identity)
+        written.add(shards.shard_path(folder, len(parts)))
+        parts.append(shards.combined_digest(ids))
         waiting.clear()
 
     for row in rows:
+        row.words = []
         waiting.append(row)
+        characters += row.characters
         counts.kept += 1
-        counts.sources[row.source] += 1
-        if len(waiting) == shard_rows:
+        counts.add(counts.sources, row.source)
+        if len(waiting) == shard_rows or characters > _SHARD_CHARACTERS:
             flush()
+            characters = 0
+        if time.monotonic() - logged > 10:
+            logged = time.monotonic()
+            log.info("%s: %d records read, %d rows kept", folder.name, counts.read, counts.kept)
     if waiting:
         flush()
-    digest = shards.combined_digest(part for part, _ in parts)
-    return counts.summary() | {"shards": len(parts), "digest": digest}
+    for path in folder.glob("shard-*"):
+        if path.with_suffix(".parquet") not in written:  # of an older run
+            path.unlink()
+    return {**counts.summary(), "shards": len(parts), "digest": shards.combined_digest(parts)}
 
 
-class _Rejections:
-    """Writes every rejected record with its reason to one Parquet file that is there whole or not at all."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._part = path.with_suffix(".part")
-        self._waiting: list[tuple[str, int | None, str, str]] = []
-
-    def __enter__(self) -> "_Rejections":
-        self._writer = pq.ParquetWriter(self._part, REJECTED, compression="zstd")
-        return self
-
-    def add(self, place: tuple[str, int | None], reason: str, record: Any, counts: _Counts) -> None:
-        """Notes one; of its text the first 500 characters are kept, as ASCII."""
-        counts.rejected[reason] += 1
-        text = "" if isinstance(record, Rejected) else record if isinstance(record, str) else str(record)
-        self._waiting.append((*place, reason, text[:500].encode("ascii", "backslashreplace").decode()))
-        if len(self._waiting) == 1024:
-            self._flush()
-
-    def _flush(self) -> None:
-        records = [dict(zip(REJECTED.names, entry, strict=True)) for entry in self._waiting]
-        self._writer.write_table(pa.Table.from_pylist(records, schema=REJECTED))
-        self._waiting.clear()
-
-    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
-        self._flush()
-        self._writer.close()
-        if kind is None:
-            os.replace(self._part, self._path)
-        else:
-            self._part.unlink(missing_ok=True)
+def _same(shard: shards.Shard, table: pa.Table) -> bool:
+    """Whether a shard of an earlier run is what would be written now: its input may have been found damaged later."""
+    try:
+        return bool(shards.load(shard).equals(table))
+    except (TamisError, pa.ArrowException):
+        return False

@@ -2,12 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
 
+_encode_any = json.JSONEncoder(default=str).encode
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -16,6 +19,10 @@ SCHEMA = pa.schema(
         ("original", pa.string()),  # the row's own fields as JSON, so that any source fits one schema
     ]
 )
+
+
+class Rejected(Exception):
+    """This record cannot become a row; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,7 @@ class Row:
 
 def row_id(messages: Iterable[Message]) -> str:
     """128 bits of SHA-256 over roles and contents, in hex."""
-    plain = json.dumps([(m.role, m.content) for m in messages], ensure_ascii=False)
+    plain = _encode([(m.role, m.content) for m in messages])
     return hashlib.sha256(plain.encode()).hexdigest()[:32]
 
 
@@ -58,17 +65,31 @@ def draw(rows: Iterable[Row], number: int, seed: int) -> list[Row]:
     return sorted(rows, key=lambda row: hashlib.sha256(f"{seed}:{row.id}".encode()).hexdigest())[:number]
 
 
-def to_table(rows: Sequence[Row]) -> pa.Table:
-    """Rows as an Arrow table of `SCHEMA`."""
-    return pa.table(
-        {
-            "id": [row.id for row in rows],
-            "messages": [[{"role": m.role, "content": m.content} for m in row.messages] for row in rows],
-            "source": [row.source for row in rows],
-            "original": [json.dumps(row.original, default=str) for row in rows],
-        },
-        schema=SCHEMA,
+def to_table(
+    ids: Sequence[str], turns: Sequence[Sequence[Message]], sources: Sequence[str], originals: Sequence[str]
+) -> pa.Table:
+    """Rows, given column by column, as an Arrow table of `SCHEMA`."""
+    every = [message for row in turns for message in row]
+    columns = [pa.array([m.role for m in every], pa.string()), pa.array([m.content for m in every], pa.string())]
+    kind = SCHEMA.field("messages").type
+    messages = pa.ListArray.from_arrays(
+        pa.array(accumulate(map(len, turns), initial=0), pa.int32()),
+        pa.StructArray.from_arrays(columns, fields=list(kind.value_type)),
+        type=kind,
     )
+    return pa.table([ids, messages, sources, originals], schema=SCHEMA)
+
+
+def original_text(original: Mapping[str, Any]) -> str:
+    """The fields of a record as JSON; what JSON has not becomes text.
+
+    Raises:
+        Rejected: They are nested too deeply.
+    """
+    try:
+        return _encode_any(original)
+    except RecursionError:
+        raise Rejected("its fields are nested too deeply") from None
 
 
 def from_table(table: pa.Table) -> list[Row]:

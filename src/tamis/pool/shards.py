@@ -7,7 +7,6 @@ made from other rows, by another model or with other settings is an error that s
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tamis.errors import TamisError, UserError
+from tamis.store import atomic_write
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,11 @@ def write_shard(folder: Path, index: int, table: pa.Table, identity: dict[str, A
     """
     path = shard_path(folder, index)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         manifest = path.with_suffix(".json")
         manifest.unlink(missing_ok=True)
-        part = path.with_suffix(".part")
-        pq.write_table(table, part, compression="zstd")
-        digest = file_digest(part)
-        os.replace(part, path)
+        with atomic_write(path) as file:
+            pq.write_table(table, file, compression="zstd")
+        digest = file_digest(path)
         content = {"rows": table.num_rows, "sha256": digest, "identity": identity}
         write_json(manifest, content)
     except OSError as error:
@@ -63,6 +61,15 @@ def write_shard(folder: Path, index: int, table: pa.Table, identity: dict[str, A
             f"{path} cannot be written: {error.strerror or error}; free some space or choose --out"
         ) from error
     return Shard(path, table.num_rows, digest, identity)
+
+
+def are_whole(folder: Path, number: int) -> bool:
+    """Whether a folder has this many shards, each complete and with the bytes that were written; about 1 GB/s."""
+    try:
+        found = shards(folder)
+        return len(found) == number and all(file_digest(shard.path) == shard.sha256 for shard in found)
+    except TamisError:
+        return False
 
 
 def find_shard(folder: Path, index: int, identity: dict[str, Any]) -> Shard | None:
@@ -139,9 +146,8 @@ def file_digest(path: Path) -> str:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes JSON so that the file is there whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
-    os.replace(part, path)
+    with atomic_write(path) as file:
+        file.write((json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode())
 
 
 def _read(path: Path) -> Shard:
