@@ -12,12 +12,12 @@ from collections.abc import Iterable
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 _WORD = re.compile(f"[^\\W{_UNSPACED}]+|[{_UNSPACED}]")
 _LEAST = 4
-_words = _WORD.findall
+_ASCII_WORD = re.compile(r"\w+", re.ASCII)
 
 
 def words(text: str) -> list[str]:
     """The words of a text."""
-    return _words(text.lower())
+    return (_ASCII_WORD if text.isascii() else _WORD).findall(text.lower())
 
 
 class Overlap:

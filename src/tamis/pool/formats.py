@@ -56,12 +56,12 @@ def _completion(record: Record) -> list[Message]:
     return [Message("user", _string(record, "prompt")), Message("assistant", _string(record, answer))]
 
 
-FORMATS: Mapping[str, tuple[tuple[str, ...], Callable[[Record], list[Message]]]] = {
-    "messages": (("messages",), _messages),
-    "sharegpt": (("conversations",), _sharegpt),
-    "alpaca": (("instruction", "output"), _alpaca),
-    "prompt-completion": (("prompt", "completion"), _completion),
-    "prompt-response": (("prompt", "response"), _completion),
+FORMATS: Mapping[str, tuple[set[str], Callable[[Record], list[Message]]]] = {
+    "messages": ({"messages"}, _messages),
+    "sharegpt": ({"conversations"}, _sharegpt),
+    "alpaca": ({"instruction", "output"}, _alpaca),
+    "prompt-completion": ({"prompt", "completion"}, _completion),
+    "prompt-response": ({"prompt", "response"}, _completion),
 }
 """By name: the fields by which a record is recognised, and how it is read."""
 
@@ -83,7 +83,7 @@ def detect(record: Record) -> str:
         Rejected: It has the fields of none.
     """
     for name, (fields, _) in FORMATS.items():
-        if all(field in record for field in fields):
+        if fields <= record.keys():
             return name
     raise Rejected(f"no known format has the fields {', '.join(map(str, list(record)[:6])) or '(none)'}"[:200])
 
