@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,7 @@ from tamis.errors import TamisError, UserError
 from tamis.pool import shards
 from tamis.pool.contamination import Overlap, words
 from tamis.pool.duplicates import Exact, Near
-from tamis.pool.evaluated import task_texts
+from tamis.pool.evaluated import Texts, task_texts
 from tamis.pool.formats import Rejected, check_format, detect, to_messages
 from tamis.pool.inputs import File, digest, files
 from tamis.pool.listing import Counts, Listing, plain
@@ -147,38 +147,42 @@ def prepare(
     tasks = task_texts(options.tasks if options.contamination != "off" else ())
     identity: dict[str, Any] = {name: digest(named) for name, named in found.items()}
     identity["settings"] = options.model_dump(mode="json")
-    identity["tasks"] = {
-        name: shards.combined_digest("\x1f".join(document) for document in documents)
-        for name, documents in tasks.documents.items()
-    }
+    identity["tasks"] = {name: shards.combined_digest(map(json.dumps, told)) for name, told in tasks.documents.items()}
     identity["tamis"] = __version__
-    with store.claim(out):
-        done = _begin(out, identity, overwrite)
-        if done:
-            return done
-        with Listing(out / "rejected.parquet") as rejected, Listing(out / "flagged.parquet") as flagged:
-            result: dict[str, Any] = {"identity": identity, "unchecked": tasks.unchecked}
-            overlap = Overlap()
-            for name in ("target", "heldout"):
-                if name in found:
-                    fate, exact = _Fate(rejected, flagged), Exact()
-                    blocks = _blocks(_rows(found[name], options, fate))
-                    rows = [row for block in blocks for row in _distinct(block, exact, fate)]
-                    if name == "heldout" and options.contamination != "off":
-                        overlap.add("a held-out row", (row.text() for row in rows))
-                    result[name] = _write(out / name, rows, len(rows) or 1, fate.counts, identity)
-            for name, documents in tasks.documents.items():
-                overlap.add(f"task {name}", (" ".join(document) for document in documents))
-                overlap.add(f"task {name}", (text for document in documents for text in document), least=8)
-            fate = _Fate(rejected, flagged)
-            chosen = _chosen(_rows(found["pool"], options, fate), options, overlap, fate)
-            result["pool"] = _write(out / "pool", chosen, options.shard_rows, fate.counts, identity)
-        for name in found:
-            if not result[name]["rows"]:
-                reasons = "; ".join(f"{n} x {why}" for why, n in Counter(result[name]["rejected"]).most_common(3))
-                raise UserError(f"{inputs[name]}: no row can be used ({reasons or 'it is empty'})")
-        shards.write_json(out / "prepared.json", result)
+    with store.claim(out, run="prepare"):
+        result = _begin(out, identity, overwrite)
+        if result is None:
+            result = _make(out, found, options, tasks, identity)
+            for name in found:
+                if not result[name]["rows"]:
+                    reasons = "; ".join(f"{n} x {why}" for why, n in Counter(result[name]["rejected"]).most_common(3))
+                    raise UserError(f"{inputs[name]}: no row can be used ({reasons or 'it is empty'})")
+            shards.write_json(out / "prepared.json", result)
         return result
+
+
+def _make(
+    out: Path, found: Mapping[str, list[File]], options: PrepareSettings, tasks: Texts, identity: dict[str, Any]
+) -> dict[str, Any]:
+    """Writes all but `prepared.json`, whose content it returns."""
+    result: dict[str, Any] = {"identity": identity, "unchecked": tasks.unchecked}
+    overlap = Overlap()
+    with Listing(out / "rejected.parquet") as rejected, Listing(out / "flagged.parquet") as flagged:
+        for name in ("target", "heldout"):
+            if name in found:
+                fate, exact = _Fate(rejected, flagged), Exact()
+                blocks = _blocks(_rows(found[name], options, fate))
+                rows = [row for block in blocks for row in _distinct(block, exact, fate)]
+                if name == "heldout" and options.contamination != "off":
+                    overlap.add("a held-out row", (row.text() for row in rows))
+                result[name] = _write(out / name, rows, len(rows) or 1, fate.counts, identity)
+        for name, documents in tasks.documents.items():
+            overlap.add(f"task {name}", (" ".join(document) for document in documents))
+            overlap.add(f"task {name}", (text for document in documents for text in document), least=8)
+        fate = _Fate(rejected, flagged)
+        chosen = _chosen(_rows(found["pool"], options, fate), options, overlap, fate)
+        result["pool"] = _write(out / "pool", chosen, options.shard_rows, fate.counts, identity)
+    return result
 
 
 def _begin(out: Path, identity: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
