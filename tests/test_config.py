@@ -32,6 +32,13 @@ def test_values_and_changes(tmp_path: Path) -> None:
     assert (config.methods, config.budget) == (["rds"], "50")
 
 
+def test_the_tasks_that_are_evaluated_on_are_kept_out_of_the_pool() -> None:
+    assert RunConfig(pool="a", evaluation={"tasks": ["arc_easy"]}).preparation == {"tasks": ["arc_easy"]}
+    own = RunConfig(pool="a", evaluation={"tasks": ["arc_easy"]}, preparation={"tasks": []})
+    assert own.preparation == {"tasks": []}
+    assert RunConfig(pool="a").preparation == {}
+
+
 @pytest.mark.parametrize(
     ("text", "changes", "message"),
     [

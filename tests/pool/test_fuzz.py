@@ -108,7 +108,7 @@ def check(name: str, data: bytes) -> None:
         path, out = Path(folder, f"pool{name}"), Path(folder, "out")
         path.write_bytes(data)
         try:
-            result = prepare(path, out, options=PrepareSettings(shard_rows=3, near_duplicates="report"))["pool"]
+            result = prepare(path, out, options=PrepareSettings(shard_rows=5, near_duplicates="report"))["pool"]
         except TamisError as error:
             assert str(error) and "\n" not in str(error) and "Traceback" not in str(error)
             assert not (out / "prepared.json").exists()
