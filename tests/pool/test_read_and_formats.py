@@ -11,10 +11,10 @@ import pytest
 
 from tamis.errors import UserError
 from tamis.pool import read as reading
-from tamis.pool.formats import Rejected, check_format, detect, to_messages
+from tamis.pool.formats import check_format, detect, to_messages
 from tamis.pool.inputs import digest, files
 from tamis.pool.read import records
-from tamis.pool.rows import Message
+from tamis.pool.rows import Message, Rejected
 
 ALPACA = {"instruction": "Add.", "input": "1 and 2", "output": "3"}
 

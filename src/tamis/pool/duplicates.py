@@ -90,7 +90,7 @@ class Near:
         for row, earlier in sorted(zip(asking[alike].tolist(), there[alike].tolist(), strict=True)):
             known[row] |= not known[earlier]  # earlier ones are settled by now
         self._remember(bands[~known], low[~known])
-        return (~known).tolist()  # type: ignore[no-any-return]
+        return (~known).tolist()
 
     def _hashes(self, values: NDArray[np.uint32]) -> NDArray[np.uint64]:
         """For each row and band a hash in the upper 34 bits, which also says which band it is."""
@@ -102,7 +102,8 @@ class Near:
         return mixed & ~_ROWS
 
     def _alike(self, one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        return (one == other).sum(axis=1) >= self._least
+        alike: NDArray[np.bool_] = (one == other).sum(axis=1) >= self._least
+        return alike
 
     def _remember(self, bands: NDArray[np.uint64], low: NDArray[np.uint8]) -> None:
         number = np.arange(self._count, self._count + len(low), dtype=np.uint64)

@@ -25,11 +25,11 @@ from tamis.pool import shards
 from tamis.pool.contamination import Overlap, words
 from tamis.pool.duplicates import Exact, Near
 from tamis.pool.evaluated import Texts, task_texts
-from tamis.pool.formats import Rejected, check_format, detect, to_messages
+from tamis.pool.formats import check_format, detect, to_messages
 from tamis.pool.inputs import File, digest, files
 from tamis.pool.listing import Counts, Listing, plain
 from tamis.pool.read import records
-from tamis.pool.rows import Message, original_text, row_id, to_table
+from tamis.pool.rows import Message, Rejected, original_text, row_id, to_table
 
 log = logging.getLogger("tamis")
 Mode = Literal["remove", "report", "off"]

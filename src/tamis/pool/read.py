@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tamis.errors import UserError
-from tamis.pool.formats import Rejected
 from tamis.pool.inputs import File
+from tamis.pool.rows import Rejected
 
 LIMIT = 64 << 20
 """Bytes (characters in JSON and CSV) of one record at most."""
