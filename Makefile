@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test test-slow lint compile bench clean
+.PHONY: demo test test-slow lint compile images test-containers bench clean
 
 demo: $(READY)
 	$(BIN)/tamis demo
@@ -21,6 +21,13 @@ lint: $(READY)
 
 compile: $(READY)
 	$(BIN)/tamis compile
+
+# Both need an engine (DOCKER_HOST) and the base image alone; without an engine they say so and do nothing.
+images: $(READY)
+	images/build
+
+test-containers: images
+	$(BIN)/python -m pytest -m containers -rs tests/containers
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
