@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -44,10 +45,12 @@ def test_every_step_runs_in_a_container(
     for name, count in ROWS.items():
         rows = (QUICKSTART / f"{name}.jsonl").read_text().splitlines(keepends=True)
         (data / f"{name}.jsonl").write_text("".join(rows[:count]))
+    # Copied, because a user's cache may be for their eyes alone.
+    shutil.copytree(demo_folder, tmp_path / "models" / demo_folder.name, copy_function=shutil.copyfile)
     mounts = [
         f"{data}:/data:ro",
         f"{QUICKSTART}:/quickstart:ro",
-        f"{demo_folder}:/cache/models/{demo_folder.name}:ro",
+        f"{tmp_path / 'models'}:/cache/models:ro",
         f"{Path(__file__).parent / 'watched'}:/watched:ro",
         f"{notes}:/notes:rw",
     ]
