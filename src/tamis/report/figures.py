@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tamis.errors import UserError
@@ -62,16 +63,21 @@ def _measures(folder: Path, evaluation: Mapping[str, Any]) -> dict[str, tuple[li
     found: dict[str, tuple[list[str], Measured]] = {}
     rows = folder / "heldout.parquet"
     if rows.exists():
-        table = pq.read_table(rows).to_pandas().dropna(subset=["nll"]).sort_values("id")
+        table = _known(pq.read_table(rows), "nll").sort_by("id")
         found["heldout"] = (
-            table["id"].tolist(),
-            Measured(table["nll"].to_numpy(float), table["tokens"].to_numpy(float)),
+            table["id"].to_pylist(),
+            Measured(table["nll"].to_numpy().astype(float), table["tokens"].to_numpy().astype(float)),
         )
     for task in evaluation.get("tasks", {}):
-        table = pq.read_table(folder / "tasks" / f"{task}.parquet").to_pandas().sort_values("doc_id")
-        right = table["value"].to_numpy(float)
-        found[task] = ([str(doc) for doc in table["doc_id"]], Measured(right, np.ones_like(right)))
+        table = pq.read_table(folder / "tasks" / f"{task}.parquet").sort_by("doc_id")
+        right = table["value"].to_numpy().astype(float)
+        found[task] = ([str(doc) for doc in table["doc_id"].to_pylist()], Measured(right, np.ones_like(right)))
     return found
+
+
+def _known(table: pa.Table, column: str) -> pa.Table:
+    """The rows that have a number in a column."""
+    return table.filter(pc.invert(pc.is_null(table[column], nan_is_null=True)))
 
 
 def _comparable(measure: str, arms: Mapping[str, Any]) -> dict[str, Measured]:
@@ -156,13 +162,12 @@ def _rows(prepared: Path, selection: Path) -> dict[str, list[dict[str, str]]]:
     """The first rows that an arm chose, and those that its column puts last."""
     table = pq.read_table(selection / "selected.parquet").slice(0, SHOWN_ROWS)
     shown = {"first": [_shown(row, "") for row in from_table(table)]}
-    decisions = pq.read_table(selection / "decisions.parquet").to_pandas()
-    scored = decisions.dropna(subset=["value"])
+    scored = _known(pq.read_table(selection / "decisions.parquet"), "value")
     if len(scored):
-        last = scored.sort_values(["value", "id"]).head(SHOWN_ROWS)
-        rows = _find(prepared / "pool", last["id"].tolist())
-        why = dict(zip(last["id"], last["reason"], strict=True))
-        shown["lowest"] = [_shown(rows[i], why[i]) for i in last["id"]]
+        last = scored.sort_by([("value", "ascending"), ("id", "ascending")]).slice(0, SHOWN_ROWS)
+        why = dict(zip(last["id"].to_pylist(), last["reason"].to_pylist(), strict=True))
+        rows = _find(prepared / "pool", list(why))
+        shown["lowest"] = [_shown(rows[i], reason) for i, reason in why.items()]
     return shown
 
 
@@ -171,7 +176,7 @@ def _find(pool: Path, ids: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for shard in shards.shards(pool):
         table = shards.load(shard)
-        mask = pa.compute.is_in(table.column("id"), value_set=pa.array(list(ids), pa.string()))
+        mask = pc.is_in(table.column("id"), value_set=pa.array(list(ids), pa.string()))
         found |= {row.id: row for row in from_table(table.filter(mask))}
     return found
 
