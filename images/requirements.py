@@ -13,7 +13,7 @@ def requirements(image: str, torch: str, project: dict, constraints: str) -> lis
     """Requirements of an image.
 
     Args:
-        image: `core` (what needs no model) or `gpu` (everything).
+        image: `core` (what needs no model) or `gpu` (what needs one, too).
         torch: `cpu` or `cuda`: which of the builds of the pinned version.
         project: The table `project` of pyproject.toml.
         constraints: Text of constraints.txt, which pins torch.
@@ -21,12 +21,13 @@ def requirements(image: str, torch: str, project: dict, constraints: str) -> lis
     Returns:
         Lines for `pip install --requirement`; torch is named by its exact build, which a mere `==` would leave open.
     """
+    extras = project["optional-dependencies"]
+    core = [*project["dependencies"], *extras["registry"]]
     if image == "core":
-        return project["dependencies"]
+        return core
     (version,) = re.findall(r"^torch==(\S+)$", constraints, re.MULTILINE)
     build = {"cpu": f"torch==={version}+cpu", "cuda": f"torch==={version}"}[torch]
-    others = [line for line in project["optional-dependencies"]["lm"] if not re.match(r"torch\b", line)]
-    return [*project["dependencies"], build, *others]
+    return [*core, build, *(line for line in extras["lm"] if not re.match(r"torch\b", line))]
 
 
 if __name__ == "__main__":
