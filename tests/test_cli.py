@@ -104,6 +104,13 @@ def test_mistakes_take_one_line_and_exit_with_2(
     assert not list(tmp_path.glob("o/**/shard-*.parquet")) or "prepared" in str(list(tmp_path.glob("o/*")))
 
 
+def test_results_go_to_a_folder_of_this_machine(pool: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        tamis("prepare", pool, "--out", "s3://bucket/prepared")
+    assert ended.value.code == 2
+    assert "s3://bucket/prepared is a URI; results are written to a folder" in capsys.readouterr().err
+
+
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="no such file"):
         tamis("--debug", "prepare", tmp_path / "missing", "--out", tmp_path / "o")

@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     def out(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder that gets the results")
+        sub.add_argument("--out", type=_folder, required=True, metavar="DIR", help="folder that gets the results")
 
     def changes(sub: argparse.ArgumentParser, example: str) -> None:
         sub.add_argument(
@@ -165,6 +165,12 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("compile", _compile, "compile the components and pipelines to YAML")
     sub.add_argument("--check", action="store_true", help="only say whether the compiled files are up to date")
     return parser
+
+
+def _folder(text: str) -> Path:
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"{text} is a URI; results are written to a folder of this machine first")
+    return Path(text)
 
 
 def _values(changes: Sequence[str]) -> dict[str, Any]:
