@@ -98,7 +98,7 @@ def test_of_two_runs_at_once_one_says_who_holds_it(tmp_path: Path) -> None:
     errors = [first.communicate()[1], second.communicate()[1]]
     codes = sorted((first.returncode, second.returncode))
     assert codes == [0, 2] or (codes == [0, 0] and not any(errors))  # the second began when the first had ended
-    assert all("is held by a run on" in error for error in errors if error)
+    assert all("is held by run 'prepare' on" in error for error in errors if error)
 
 
 def test_what_was_begun_otherwise_is_not_mixed(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from tamis.pool.formats import check_format, detect, to_messages
 from tamis.pool.inputs import File, digest, files
 from tamis.pool.listing import Counts, Listing, plain
 from tamis.pool.read import records
-from tamis.pool.rows import Message, Rejected, original_text, row_id, to_table
+from tamis.pool.rows import Message, Rejected, columns_to_table, original_text, row_id
 
 log = logging.getLogger("tamis")
 Mode = Literal["remove", "report", "off"]
@@ -308,7 +308,9 @@ def _write(
 
     def flush() -> None:
         ids = [row.id for row in waiting]
-        table = to_table(ids, [r.turns for r in waiting], [r.source for r in waiting], [r.original for r in waiting])
+        table = columns_to_table(
+            ids, [r.turns for r in waiting], [r.source for r in waiting], [r.original for r in waiting]
+        )
         done = shards.find_shard(folder, len(parts), identity)
         if done is None or not _same(done, table):
             shards.write_shard(folder, len(parts), table, identity)

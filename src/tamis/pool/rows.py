@@ -65,7 +65,13 @@ def draw(rows: Iterable[Row], number: int, seed: int) -> list[Row]:
     return sorted(rows, key=lambda row: hashlib.sha256(f"{seed}:{row.id}".encode()).hexdigest())[:number]
 
 
-def to_table(
+def to_table(rows: Sequence[Row]) -> pa.Table:
+    """Rows as an Arrow table of `SCHEMA`."""
+    originals = [original_text(row.original) for row in rows]
+    return columns_to_table([r.id for r in rows], [r.messages for r in rows], [r.source for r in rows], originals)
+
+
+def columns_to_table(
     ids: Sequence[str], turns: Sequence[Sequence[Message]], sources: Sequence[str], originals: Sequence[str]
 ) -> pa.Table:
     """Rows, given column by column, as an Arrow table of `SCHEMA`."""
