@@ -7,7 +7,7 @@ import kfp.compiler
 import tamis.components
 import tamis.pipelines
 
-COMPONENTS = ("prepare", "fit", "score", "select", "finetune", "evaluate", "report", "publish")
+COMPONENTS = ("prepare", "advise", "fit", "score", "select", "finetune", "evaluate", "report", "publish")
 
 
 def compiled() -> dict[Path, str]:

@@ -141,7 +141,16 @@ def test_methods_lists_every_method_with_what_it_needs(capsys: pytest.CaptureFix
         assert f"\n{name}\n" in f"\n{out}"
     assert out.count("paper: ") == out.count("cost: ") == out.count("columns: ") == len(SCORERS.names())
     assert tamis("methods", "ifd") == 0
-    assert "ratio = 'loss'" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    for line in (
+        "Paper: Li et al. 2024, arXiv 2308.12032",
+        "Needs: only the pool",
+        "Selects by: top of ifd, where ifd < 1",
+    ):
+        assert f"\n{line}\n" in shown
+    assert "\n  ratio = 'loss': Ratio of mean losses" in shown
+    assert tamis("methods", "rico") == 0
+    assert "\nNeeds: target rows, a sample of the pool, gradients\n" in capsys.readouterr().out
 
 
 def test_compiled_files_are_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:

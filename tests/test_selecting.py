@@ -207,6 +207,19 @@ def test_another_selector_for_a_method(pool: Path, scores: Path, tmp_path: Path)
     }
 
 
+def test_reasons_of_conditions_in_turn(pool: Path, scores: Path, tmp_path: Path) -> None:
+    changes = {"ifd": {"selector": "top", "keep": "ifd < 1 and ifd top 25%", "settings": {"order": "lowest"}}}
+    select(pool, [scores], tmp_path / "out", methods=["ifd"], budget=2, selectors=changes)
+    assert chosen(tmp_path / "out" / "ifd") == [14, 15]  # the lowest of the six highest below 1
+    assert arm_of(tmp_path / "out" / "ifd")["reasons"] == {
+        "selected": 2,
+        "not among the 2 best by ifd": 4,
+        REASON: 1,
+        "left out by ifd < 1": 3,
+        "left out by ifd top 25%": 13,
+    }
+
+
 def test_settings_of_the_method_stay_with_its_selector(pool: Path, scores: Path, tmp_path: Path) -> None:
     select(pool, [scores], tmp_path / "out", methods=["ifd"], budget=2, selectors={"ifd": {"keep": "ifd < 0.5"}})
     assert chosen(tmp_path / "out" / "ifd") == [9, 8]

@@ -10,6 +10,7 @@ from tamis.components.images import CORE
 def select(
     prepared: dsl.Input[dsl.Dataset],
     scores: dsl.Input[List[dsl.Dataset]],  # noqa: UP006
+    advice: dsl.Input[dsl.Artifact],
     selections: dsl.Output[dsl.Dataset],
     methods: List[str],  # noqa: UP006
     budget: str = "10%",
@@ -23,9 +24,10 @@ def select(
     Args:
         prepared: Output of `prepare`.
         scores: Outputs of `score`, one for each shard.
+        advice: Output of `advise`, read for a budget of `auto`.
         selections: A folder for each arm with `selected.parquet`, `decisions.parquet` and `arm.json`.
         methods: Methods that become arms.
-        budget: A share of the pool (`10%`) or a number of rows.
+        budget: A share of the pool (`10%`), a number of rows, or `auto:0.9`.
         random_seeds: One random arm for each.
         extra_arms: Further arms: `full`, `balanced-random-0`.
         method_settings: Settings by method, as given to `score`.
@@ -48,4 +50,5 @@ def select(
         extra_arms=extra_arms,
         method_settings=method_settings,
         selectors=selectors,
+        advice=Path(advice.path),
     )

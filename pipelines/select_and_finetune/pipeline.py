@@ -4,6 +4,7 @@ from collections import namedtuple
 from typing import List, NamedTuple  # noqa: UP035
 
 from kfp import dsl
+from tamis.components.advise import advise
 from tamis.components.evaluate import evaluate
 from tamis.components.finetune import finetune
 from tamis.components.fit import fit
@@ -29,6 +30,7 @@ def select_and_finetune(
     scoring: dict = {},  # noqa: B006
     method_settings: dict = {},  # noqa: B006
     selectors: dict = {},  # noqa: B006
+    advice: dict = {},  # noqa: B006
     training: dict = {},  # noqa: B006
     evaluation: dict = {},  # noqa: B006
     workspace: str = "",
@@ -47,13 +49,14 @@ def select_and_finetune(
         model: A model's folder, hub id or `demo`.
         template: How conversations are written: chat, alpaca, plain or tulu.
         methods: Methods to score and select by.
-        budget: Rows for each arm: a share of the pool or a number.
+        budget: Rows for each arm: a share of the pool, a number, or auto:0.9.
         random_seeds: One random arm for each seed.
         extra_arms: Further arms: full, balanced-random-0.
         preparation: How the pool is read: format, duplicates, near_duplicates, contamination, tasks, shard_rows.
         scoring: How the model reads the pool: dtype, max_length, batch_tokens.
         method_settings: Settings by method.
         selectors: Another selector for a method.
+        advice: How a budget of auto is advised: family, or slope and intercept; rows, labelled and so on.
         training: How each arm is fine-tuned: method, zero_stage, epochs, learning_rate and so on.
         evaluation: How each arm is evaluated: tasks, limit, batch_size and so on.
         workspace: Where big things live by reference, such as s3://bucket/prefix; empty for the run's artifacts.
@@ -74,9 +77,11 @@ def select_and_finetune(
     learned = fit(prepared=prepared, **how)
     with dsl.ParallelFor(ready.outputs["Output"]) as shard:
         scored = score(prepared=prepared, states=learned.outputs["states"], shard=shard, **how)
+    advised = advise(prepared=prepared, budget=budget, options=scoring, settings=advice, **reading)
     chosen = select(
         prepared=prepared,
         scores=dsl.Collected(scored.outputs["scores"]),
+        advice=advised.outputs["advice"],
         methods=methods,
         budget=budget,
         random_seeds=random_seeds,

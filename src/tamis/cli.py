@@ -92,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--target", type=Path, help="rows of what the model should become good at")
         sub.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
         sub.add_argument("--max-length", type=int, default=2048, help="tokens of a row at most (default: 2048)")
+        experience = "train on this many varied rows first, and score with that model"
+        sub.add_argument("--pre-experience", type=int, default=0, metavar="ROWS", help=experience)
         out(sub)
         changes(sub, "ifd.ratio=loss")
 
@@ -103,11 +105,24 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--states", type=Path, metavar="DIR", help="what tamis fit wrote")
     sub.add_argument("--overwrite", action="store_true", help="score again what is already there")
 
+    sub = command("advise", _advise, "predict how many rows a task needs, for a budget of auto")
+    sub.add_argument("pool", type=Path, help="a prepared folder, or files as for prepare")
+    reading(sub)
+    sub.add_argument(
+        "--target", type=Path, help="the task's rows (default: the prepared target, or a sample of the pool)"
+    )
+    sub.add_argument("--budget", default="auto:0.9", help="auto:SHARE of the performance in reach (default: auto:0.9)")
+    out(sub)
+    changes(sub, "family=llama-3.1-8b")
+
     sub = command("select", _select, "select rows by scores: ordered ids, and a reason for every row of the pool")
     sub.add_argument("pool", type=Path, help="the prepared folder that was scored")
     sub.add_argument("--scores", type=Path, required=True, metavar="DIR", help="what tamis score wrote")
     sub.add_argument("--method", action="append", default=[], metavar="NAME", help="may be given several times")
-    sub.add_argument("--budget", default="10%", help="a share of the pool or a number of rows (default: 10%%)")
+    sub.add_argument(
+        "--budget", default="10%", help="a share of the pool, a number of rows or auto:0.9 (default: 10%%)"
+    )
+    sub.add_argument("--advice", type=Path, metavar="DIR", help="what tamis advise wrote, for a budget of auto")
     sub.add_argument("--random-seed", action="append", default=[], type=int, metavar="SEED", help="adds a random arm")
     sub.add_argument("--arm", action="append", default=[], metavar="NAME", help="adds full or balanced-random-SEED")
     out(sub)
@@ -257,15 +272,23 @@ def _scoring(args: Any) -> tuple[Any, Path, Path | None]:
     from tamis import settings
     from tamis.scoring import ScoreSettings, Scoring
 
-    options = settings.parse(ScoreSettings, {"dtype": args.dtype, "max_length": args.max_length}, "options")
+    given = {name: getattr(args, name) for name in ("dtype", "max_length", "pre_experience")}
+    options = settings.parse(ScoreSettings, given, "options")
     scoring = Scoring(args.method, args.model, args.template, _values(args.set), options)
-    prepared = args.pool / "target"
-    known = args.target or (prepared if prepared.exists() else None)
-    if not getattr(args, "states", None):
-        scoring.check_target(known)
+    scoring.check(_target_of(args), learned=bool(getattr(args, "states", None)))
+    return (scoring, *_rows_of(args))
+
+
+def _target_of(args: Any) -> Path | None:
+    prepared: Path = args.pool / "target"
+    return args.target or (prepared if prepared.exists() else None)
+
+
+def _rows_of(args: Any) -> tuple[Path, Path | None]:
+    """The pool's shards and the target's."""
+    known = _target_of(args)
     pool = _shards_of(args.pool, "pool", args.out / "prepared")
-    target = _shards_of(known, "target", args.out / "prepared-target") if known else None
-    return scoring, pool, target
+    return pool, _shards_of(known, "target", args.out / "prepared-target") if known else None
 
 
 def _fit(args: Any) -> None:
@@ -289,6 +312,28 @@ def _score(args: Any) -> None:
     print(f"{work['tokens']} tokens at {work['tokens_per_second']} a second; written to {args.out}")
 
 
+ADVICE = "advice.json"
+
+
+def _advise(args: Any) -> None:
+    from tamis import settings
+    from tamis.budget import AdviceSettings
+    from tamis.budget.step import advise_budget
+    from tamis.scoring import Scoring
+
+    options = settings.parse(AdviceSettings, _values(args.set), "settings of advise")
+    pool, target = _rows_of(args)
+    args.out.mkdir(parents=True, exist_ok=True)
+    made = advise_budget(pool, args.out / ADVICE, args.budget, Scoring([], args.model, args.template), options, target)
+    if made is None:
+        raise UserError(f"budget '{args.budget}' needs no advice; write auto:0.9 for 90 % of the performance in reach")
+    print(f"{made.rows} rows for {made.share:.0%} of what 5,000 rows would bring")
+    print(f"predicted data efficiency {made.efficiency:.3f}, from a median cosine of {made.cosine:.3f}")
+    for line in made.warnings:
+        print(f"  {line}")
+    print(f"written to {args.out / ADVICE}")
+
+
 def _select(args: Any) -> None:
     from tamis.selecting import select
 
@@ -304,6 +349,7 @@ def _select(args: Any) -> None:
         extra_arms=args.arm,
         selectors=values.pop("selectors", {}),
         method_settings=values,
+        advice=args.advice and args.advice / ADVICE,
     )
     print(f"{', '.join(arms)}: written to {args.out}")
 
@@ -394,21 +440,33 @@ def _seal(args: Any) -> None:
 
 
 def _methods(args: Any) -> None:
+    from inspect import getdoc
+
     from tamis.scorers import SCORERS
+    from tamis.scorers.base import NEEDS
+
+    def needs(scorer: Any) -> str:
+        return ", ".join(text for need, text in NEEDS.items() if need in scorer.needs) or "only the pool"
 
     if args.name:
         scorer = SCORERS[args.name]
-        print(f"{args.name} ({SCORERS.origin(args.name)})\n\n{scorer.__doc__}")
-        print(f"Needs: {', '.join(sorted(scorer.needs)) or 'only the pool'}\nCost: {scorer.cost}\nColumns:")
+        fields = scorer.Settings.model_fields
+        print(f"{args.name} ({SCORERS.origin(args.name)})\n\n{getdoc(scorer)}\n\nPaper: {scorer.paper}")
+        print(f"Needs: {needs(scorer)}\nCost: {scorer.cost}")
+        if not any(field.is_required() for field in fields.values()):
+            usual = scorer(scorer.Settings()).selection
+            print(f"Selects by: {usual.selector} of {usual.column}" + (f", where {usual.keep}" if usual.keep else ""))
+        print("Columns:")
         for column, text in scorer.columns.items():
             print(f"  {column}: {text}")
-        print("Settings:" if scorer.Settings.model_fields else "Settings: none")
-        for name, field in scorer.Settings.model_fields.items():
-            print(f"  {name} = {field.default!r}: {field.description or field.annotation}")
+        print("Settings:" if fields else "Settings: none")
+        for name, field in fields.items():
+            given = "" if field.is_required() else f" = {field.get_default(call_default_factory=True)!r}"
+            print(f"  {name}{given}: {' '.join((field.description or str(field.annotation)).split())}")
         return
     for name in SCORERS.names():
         scorer = SCORERS[name]
-        print(f"{name}\n  paper: {scorer.paper}\n  needs: {', '.join(sorted(scorer.needs)) or 'only the pool'}")
+        print(f"{name}\n  paper: {scorer.paper}\n  needs: {needs(scorer)}")
         print(f"  cost: {scorer.cost}\n  columns: {', '.join(scorer.columns)}")
 
 

@@ -33,7 +33,8 @@ class RunConfig(settings.Settings):
     methods: list[str] = ["ifd", "rds"]
     """Methods to score and select by; each becomes an arm."""
     budget: str = "10%"
-    """Rows that each arm may train on: a share of the pool or a number."""
+    """Rows that each arm may train on: a share of the pool, a number, or `auto:0.9` for those that bring 90 % of what
+    is in reach, as the advice has it (`tamis advise`)."""
     random_seeds: list[int] = [0, 1]
     """One random arm for each seed; the methods are judged against them."""
     extra_arms: list[str] = []
@@ -42,11 +43,13 @@ class RunConfig(settings.Settings):
     """How the pool is read and checked: format, duplicates, near_duplicates, contamination, shard_rows; tasks, whose
     text is kept out of the pool, are those of `evaluation` if not given."""
     scoring: dict[str, Any] = Field(default_factory=dict)
-    """How the model reads the pool: dtype, max_length, batch_tokens."""
+    """How the model reads the pool: dtype, max_length, batch_tokens, pre_experience."""
     method_settings: dict[str, Any] = Field(default_factory=dict)
     """Settings by method: `{"ifd": {"ratio": "perplexity"}}`; `tamis methods NAME` lists them."""
     selectors: dict[str, Any] = Field(default_factory=dict)
     """Another selector for a method: `{"ifd": {"selector": "top", "column": "ifd", "keep": "ifd < 1"}}`."""
+    advice: dict[str, Any] = Field(default_factory=dict)
+    """How a budget of `auto` is advised: family, or slope and intercept; rows, labelled and so on."""
     training: dict[str, Any] = Field(default_factory=dict)
     """How each arm is fine-tuned: method (full or lora), zero_stage, epochs, learning_rate and so on."""
     evaluation: dict[str, Any] = Field(default_factory=dict)

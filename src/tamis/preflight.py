@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tamis import settings, store
+from tamis.budget import AdviceSettings
 from tamis.config import RunConfig
 from tamis.errors import UserError
 from tamis.evaluate import EvaluationSettings
@@ -39,11 +40,12 @@ def check(config: RunConfig) -> None:
         release_uri(config.workspace, config.release)
     if publication.registry:
         check_address(publication.registry)
+    settings.parse(AdviceSettings, config.advice, "advice").coefficients  # noqa: B018  refuses half a line
     options = settings.parse(ScoreSettings, config.scoring, "scoring")
     if config.model in options.trust_remote_code:
         raise UserError("scoring.trust_remote_code: a model that needs code of its own can be scored with, not trained")
     scoring = Scoring(config.methods, config.model, config.template, config.method_settings, options)
-    scoring.check_target(Path(config.target) if config.target else None)
+    scoring.check(Path(config.target) if config.target else None)
     check_arms(
         methods=config.methods,
         budget=config.budget,

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis import settings, store
+from tamis.budget.advise import read_auto
+from tamis.budget.step import advised_rows
 from tamis.errors import TamisError, UserError
 from tamis.pool import shards
 from tamis.scorers import SCORERS
@@ -127,7 +129,8 @@ def check_arms(
     Raises:
         UserError: The first fault.
     """
-    read_budget(budget)
+    if read_auto(str(budget)) is None:
+        read_budget(budget)
     return [arm.name for arm in plan_arms(methods, random_seeds, extra_arms, method_settings, selectors)]
 
 
@@ -140,7 +143,9 @@ def read_budget(budget: str | int) -> tuple[float, bool]:
     text = str(budget).strip()
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%|(\d+)", text)
     if not match:
-        raise UserError(f"budget '{budget}': write a share of the pool, such as 10%, or a number of rows, such as 500")
+        raise UserError(
+            f"budget '{budget}': write a share of the pool, such as 10%, a number of rows, such as 500, or auto"
+        )
     number = float(match[1] or match[2])
     if number <= 0:
         raise UserError(f"budget '{budget}' selects nothing; it must be above 0")
@@ -172,6 +177,7 @@ def select(
     method_settings: Mapping[str, Any] | None = None,
     selectors: Mapping[str, Any] | None = None,
     seed: int = 0,
+    advice: Path | None = None,
 ) -> list[str]:
     """Selects rows for every arm at the same budget.
 
@@ -182,12 +188,14 @@ def select(
         scores: Folders with score shards of all of the pool; may be empty if no method is an arm.
         out: Gets a folder for each arm and, last, `selection.json`.
         methods: Methods that become arms.
-        budget: A share of the pool (`10%`) or a number of rows.
+        budget: A share of the pool (`10%`), a number of rows, or `auto:0.9` for the rows that bring a share of what is
+            in reach, as the advice has it; the whole pool if it is smaller.
         random_seeds: One random arm for each.
         extra_arms: Further arms: `full` (the whole pool in random order), `balanced-random-0`.
         method_settings: Settings by method, as given to `score`.
         selectors: Another choice for a method, see `Choice`.
         seed: For methods whose selector draws.
+        advice: What the advise step wrote, for a budget of `auto`.
 
     Returns:
         Names of the arms.
@@ -198,7 +206,7 @@ def select(
     """
     arms = plan_arms(methods, random_seeds, extra_arms, method_settings, selectors, seed)
     parts = shards.shards(pool)
-    wanted = budget_rows(budget, sum(part.rows for part in parts))
+    wanted, advised = _wanted(str(budget), sum(part.rows for part in parts), advice)
     rows = Scores(parts)
     scored = Scores(shards.shards(list(scores))) if scores else None
     for arm in arms:
@@ -215,13 +223,25 @@ def select(
             result = _select_arm(arm, candidates, k, rows, place, out / arm.name)
             summary = {
                 "budget": str(budget),
+                "advised": advised and advised["advice"],
                 "pool": shards.combined_digest(part.sha256 for part in rows.parts),
                 "scores": shards.combined_digest(p.sha256 for p in scored.parts) if arm.method and scored else None,
             }
             shards.write_json(out / arm.name / "arm.json", result | summary)
             made.append({key: result[key] for key in ("arm", "method", "selected", "wanted")})
-        shards.write_json(out / "selection.json", {"budget": str(budget), "rows": rows.rows, "arms": made})
+        told = {"budget": str(budget), "advised": advised, "rows": rows.rows, "arms": made}
+        shards.write_json(out / "selection.json", told)
         return [arm.name for arm in arms]
+
+
+def _wanted(budget: str, rows: int, advice: Path | None) -> tuple[int, dict[str, Any] | None]:
+    """Rows of each arm, and the advice behind them if the budget is automatic."""
+    if read_auto(budget) is None:
+        return budget_rows(budget, rows), None
+    wanted, content = advised_rows(budget, advice)
+    if wanted > rows:
+        log.warning("budget %s asks for %d rows, but the pool has %d; it takes them all", budget, wanted, rows)
+    return min(wanted, rows), content
 
 
 def _candidates(arm: Arm, pool: Scores, scores: Scores | None) -> Candidates:
@@ -332,9 +352,7 @@ def explain(candidates: Candidates, chosen: NDArray[np.int64], unchosen: str) ->
                 codes[missing] += of[missing]
             reasons += [text or f"no finite {name}" for text in told]
             open_ &= ~missing
-    for condition in candidates.conditions:
-        fails = open_ & ~condition.holds(candidates.column(condition.column))
-        codes[fails] = len(reasons)
+    for condition, before, after in zip(candidates.conditions, candidates.left, candidates.left[1:], strict=False):
+        codes[before & ~after] = len(reasons)
         reasons.append(f"left out by {condition}")
-        open_ &= ~fails
     return codes, reasons

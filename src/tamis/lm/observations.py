@@ -86,6 +86,19 @@ class Text:
     part: Literal["all", "prompt", "answer"] = "all"
 
 
+@dataclass(frozen=True)
+class Embedded:
+    """Unit vector of the row's text by a sentence encoder, no pass of the model; float32 [rows, width].
+
+    Attributes:
+        encoder: Its name, see `tamis.lm.sentences.locate`.
+        part: As in `Text`.
+    """
+
+    encoder: str = "minilm"
+    part: Literal["all", "prompt", "answer"] = "all"
+
+
 @dataclass(frozen=True, eq=False)
 class Classified:
     """Probability of class 1 by a classifier that was trained on the model, a pass of its own; float64 [rows].
@@ -101,5 +114,5 @@ class Classified:
     template: str | None = None
 
 
-Observation = Loss | Hidden | Activations | TokenCount | Text | Classified
+Observation = Loss | Hidden | Activations | TokenCount | Text | Embedded | Classified
 """Everything that can be observed."""

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tamis.errors import TamisError, UserError
+from tamis.pool.rows import Row, from_table
 from tamis.store import atomic_write
 
 
@@ -131,6 +132,19 @@ def load(shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:
     if file_digest(shard.path) != shard.sha256:
         raise TamisError(f"{shard.path} has changed since it was written; run the step that makes it again")
     return pq.read_table(shard.path, columns=None if columns is None else list(columns))
+
+
+def rows(parts: Iterable[Shard]) -> list[Row]:
+    """All rows of some shards, in order."""
+    return [row for part in parts for row in from_table(load(part))]
+
+
+def sample(parts: Iterable[Shard], size: int) -> list[Row]:
+    """The rows with the smallest ids: as random as a digest, and the same whatever the order of the pool."""
+    chosen: list[Row] = []
+    for part in parts:
+        chosen = sorted(chosen + rows([part]), key=lambda row: row.id)[:size]
+    return chosen
 
 
 def combined_digest(parts: Iterable[str]) -> str:

@@ -16,6 +16,15 @@ State = dict[str, Array]
 """What a scorer learned in `fit`: named arrays, saved as safetensors and reused."""
 
 
+NEEDS = {
+    "target": "target rows",
+    "sample": "a sample of the pool",
+    "gradients": "gradients",
+    "generation": "generation",
+}
+"""What a method can need, in words."""
+
+
 @dataclass(frozen=True)
 class Selection:
     """How a method's scores become a selection unless the run says otherwise.
@@ -46,6 +55,7 @@ class Scorer:
 
     A subclass declares what it observes and turns observations into columns, row by row: `score` is called with any
     number of rows and must not look at one row to score another. It opens no file and loads no model.
+    `tamis.testing` tests a scorer for all of this.
 
     Attributes:
         Settings: The method's own settings, a subclass of `tamis.settings.Settings`.
@@ -53,7 +63,8 @@ class Scorer:
         cost: Forward passes a row, in words.
         columns: What `score` returns, by column name; every name begins with the method's own.
         lists: For a list column, what its entries stand for: each row of the target, or each of its tasks in order.
-        needs: What a run must bring: `target` (rows of the wanted capability), `sample` (rows of the pool for `fit`).
+        needs: What a run must bring, `target` (rows of the wanted capability) or `sample` (rows of the pool for `fit`),
+            and what the model does beyond forward passes, `gradients` or `generation`.
         version: Raised whenever the same input would give other scores.
     """
 
@@ -114,11 +125,22 @@ class Scorer:
             return f"its columns {wrong} must be named {prefix} or begin with {prefix}_"
         if set(cls.lists) - set(cls.columns):
             return f"its lists {sorted(cls.lists)} are not all among its columns"
-        if cls.needs - {"target", "sample"}:
-            return f"it needs {sorted(cls.needs)}; a run can bring target and sample"
+        if cls.needs - set(NEEDS):
+            return f"it needs {sorted(cls.needs)}; a method can need {', '.join(NEEDS)}"
         if not (cls.paper and cls.cost):
             return "it must name its paper (or say that there is none) and its cost"
         return None
+
+
+def similarities(vectors: Array, target: Array) -> Array:
+    """Cosine of each row to each target row; float32 [rows, target rows], NaN for a row without a direction.
+
+    Args:
+        vectors: One a row.
+        target: Unit vectors.
+    """
+    cosines: Array = unit(vectors) @ target.T
+    return cosines
 
 
 def unit(vectors: Array) -> Array:

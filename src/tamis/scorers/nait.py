@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from tamis import settings
+from tamis.errors import UserError
 from tamis.lm.observations import Activations, Observation
 from tamis.pool.rows import Row
 from tamis.scorers.base import Array, Observer, Scorer, Selection, State
@@ -61,6 +62,8 @@ class NAIT(Scorer):
         directions = []
         for task in tasks:
             mine = np.array([row.source == task for row in target]) & np.isfinite(seen).all(axis=(1, 2))
+            if not mine.any():
+                raise UserError(f"nait: no row of '{task}' has finite activations; try dtype=float32")
             directions.append(capability(seen[mine], self.settings.centred, task))
         state = {"directions": np.stack(directions)}
         if len(tasks) > 1:
@@ -72,7 +75,7 @@ class NAIT(Scorer):
         """Activations [rows, layers, width] on directions [capabilities, layers, width]; [rows, capabilities]."""
         if self.settings.normalize:
             norms = np.linalg.norm(activations, axis=-1, keepdims=True)
-            activations = np.divide(activations, norms, out=np.zeros_like(activations), where=norms > 0)
+            activations = np.divide(activations, norms, out=np.zeros_like(activations), where=norms != 0)
         projected: Array = np.einsum("rlw,clw->rc", activations, directions)
         return projected
 

@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
+import numpy as np
+
+from tamis.errors import UserError
 from tamis.lm.observations import Hidden, Observation
 from tamis.pool.rows import Row
-from tamis.scorers.base import Array, Observer, Scorer, Selection, State, unit
+from tamis.scorers.base import Array, Observer, Scorer, Selection, State, similarities, unit
 
 
 class RDS(Scorer):
@@ -34,11 +37,14 @@ class RDS(Scorer):
 
     def fit(self, engine: Observer, target: Sequence[Row], sample: Sequence[Row]) -> State:
         """The target rows' unit vectors."""
-        return {"target": unit(engine.observe(target, self.observes)["pooled"])}
+        vectors = unit(engine.observe(target, self.observes)["pooled"])
+        if not np.isfinite(vectors).all():
+            raise UserError("rds: the model's hidden states of a target row are not finite; try dtype=float32")
+        return {"target": vectors}
 
     def score(self, seen: Mapping[str, Array], state: State) -> dict[str, Array]:
         """Cosines to the target rows."""
-        similarity = unit(seen["pooled"]) @ state["target"].T
+        similarity = similarities(seen["pooled"], state["target"])
         return {"rds": similarity.max(axis=1), "rds_similarity": similarity}
 
     @property

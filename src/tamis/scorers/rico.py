@@ -73,7 +73,7 @@ class RICo(Scorer):
 
     paper: ClassVar[str] = "RICo, AAAI 2026, arXiv 2505.05327"
     cost: ClassVar[str] = "1 pass over the row; to fit, 2 x candidates x anchors passes over an anchor and training"
-    needs: ClassVar[frozenset[str]] = frozenset({"target", "sample"})
+    needs: ClassVar[frozenset[str]] = frozenset({"target", "sample", "gradients"})
     columns: ClassVar[Mapping[str, str]] = {"rico": "probability of being among the rows that help most in context"}
 
     @property

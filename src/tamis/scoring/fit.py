@@ -1,7 +1,9 @@
 """What methods learn before they score, kept in files that other pools can use too."""
 
 import json
-from collections.abc import Iterable, Sequence
+import logging
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,15 @@ import numpy as np
 
 from tamis import store
 from tamis.errors import UserError
+from tamis.lm.encode import Unscorable
+from tamis.lm.observations import Embedded
 from tamis.pool import shards
-from tamis.pool.rows import Row, from_table
+from tamis.pool.rows import Row
 from tamis.scorers import Scorer, State
+from tamis.scoring.experience import gain_experience
 from tamis.scoring.plan import Scoring
 
+log = logging.getLogger("tamis")
 SAMPLE_ROWS = 1000
 """Rows of the pool that a method with `needs = {"sample"}` learns from."""
 
@@ -38,18 +44,20 @@ def fit(pool: Path, out: Path, scoring: Scoring, target: Path | None = None, eng
     """
     from safetensors.numpy import save_file
 
-    scoring.check_target(target)
+    scoring.check(target)
     with store.claim(out, run="fit"):
         out.mkdir(parents=True, exist_ok=True)
+        if engine is None:
+            gain_experience(pool, out, scoring)
         if scoring.learners:
-            engine = engine or scoring.engine()
-            targets = _rows(shards.shards(target)) if target else []
+            engine = engine or scoring.engine(out)
+            targets = readable(shards.rows(shards.shards(target)), engine) if target else []
             sample: list[Row] = []
             if any("sample" in scorer.needs for scorer in scoring.learners.values()):
-                sample = _sample(shards.shards(pool), SAMPLE_ROWS)
+                sample = shards.sample(shards.shards(pool), SAMPLE_ROWS)
             for name, scorer in scoring.learners.items():
                 rows = {"target": targets, "sample": sample}
-                given = {need: rows[need] for need in sorted(scorer.needs)}
+                given = {need: rows[need] for need in sorted(scorer.needs & set(rows))}
                 identity = state_identity(name, scorer, engine)
                 identity |= {need: shards.combined_digest(row.id for row in some) for need, some in given.items()}
                 path = out / f"{name}.safetensors"
@@ -68,6 +76,22 @@ def fit(pool: Path, out: Path, scoring: Scoring, target: Path | None = None, eng
         return sorted(scoring.learners)
 
 
+def readable(rows: Sequence[Row], engine: Any) -> list[Row]:
+    """The target rows that the model can read; what is wrong with the others is logged.
+
+    Raises:
+        UserError: None of them.
+    """
+    encoded = engine.encode(rows)
+    wrong = Counter(e.reason for e in encoded if isinstance(e, Unscorable))
+    told = "; ".join(f"{reason} ({count})" for reason, count in wrong.items())
+    if sum(wrong.values()) == len(rows):
+        raise UserError(f"no row of the target can be read: {told or 'it is empty'}")
+    if wrong:
+        log.warning("%d of %d target rows are left out: %s", sum(wrong.values()), len(rows), told)
+    return [row for row, e in zip(rows, encoded, strict=True) if not isinstance(e, Unscorable)]
+
+
 def state_identity(name: str, scorer: Scorer, engine: Any) -> dict[str, Any]:
     """What a state may be used with: the same method, version and settings, and the same model and template."""
     return {
@@ -76,7 +100,13 @@ def state_identity(name: str, scorer: Scorer, engine: Any) -> dict[str, Any]:
         "settings": scorer.settings.model_dump(mode="json"),
         "model": engine.lm.identity,
         "template": template_digest(engine),
-    }
+    } | _encoders(scorer, engine)
+
+
+def _encoders(scorer: Scorer, engine: Any) -> dict[str, Any]:
+    """The sentence encoders that a scorer reads with, if any."""
+    asked = {want.encoder for want in scorer.observes.values() if isinstance(want, Embedded)}
+    return {"encoders": {name: engine.sentences(name).identity for name in sorted(asked)}} if asked else {}
 
 
 def _read(path: Path) -> tuple[State, dict[str, Any], list[str]]:
@@ -111,15 +141,3 @@ def template_digest(engine: Any) -> str:
     """What determines how a row is written for the model."""
     template = engine.encoder().template
     return f"{template.name}:{shards.combined_digest([template.header, template.identity])}"
-
-
-def _rows(parts: Iterable[shards.Shard]) -> list[Row]:
-    return [row for shard in parts for row in from_table(shards.load(shard))]
-
-
-def _sample(parts: Sequence[shards.Shard], size: int) -> list[Row]:
-    """The rows with the smallest ids: as random as a digest, and the same whatever the order of the pool."""
-    chosen: list[Row] = []
-    for shard in parts:
-        chosen = sorted(chosen + from_table(shards.load(shard)), key=lambda row: row.id)[:size]
-    return chosen

@@ -1,7 +1,7 @@
 """What is to be scored with: the methods, the model, and how it reads."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +10,8 @@ from pydantic import Field
 
 from tamis import settings
 from tamis.errors import UserError
+from tamis.lm.observations import Embedded
+from tamis.lm.sentences import locate
 from tamis.scorers import SCORERS, Scorer
 
 
@@ -24,6 +26,12 @@ class ScoreSettings(settings.Settings):
     """Tokens of a batch at most."""
     trust_remote_code: tuple[str, ...] = ()
     """Names of models, as `model` gives them, whose own Python code may be run; none by default."""
+    pre_experience: int = Field(default=0, ge=0)
+    """Rows of the pool on which the model is trained before it scores (Cherry LLM's first stage: 1000); 0 for none."""
+
+
+EXPERIENCED = "experienced"
+"""Folder of the trained model, among what methods learned."""
 
 
 @dataclass(frozen=True)
@@ -68,25 +76,40 @@ class Scoring:
         """Those that learn something before they can score."""
         return {name: scorer for name, scorer in self.scorers.items() if type(scorer).fit is not Scorer.fit}
 
-    def check_target(self, target: Path | None) -> None:
-        """Refuses a run without the target that a method needs, before anything is loaded.
+    def check(self, target: Path | None, learned: bool = False) -> None:
+        """Refuses a run without what a method needs, before anything is loaded.
+
+        Args:
+            target: The target rows, if there are any.
+            learned: Whether the methods have learned already, so that they need no target.
 
         Raises:
-            UserError: Which method needs it.
+            UserError: Which method needs what: a target, or a sentence encoder that is not there.
         """
         for name, scorer in self.scorers.items():
-            if "target" in scorer.needs and target is None:
+            for want in scorer.observes.values():
+                if isinstance(want, Embedded):
+                    locate(want.encoder)
+            if "target" in scorer.needs and target is None and not learned:
                 raise UserError(f"method '{name}' needs a target: rows of what the model should be good at (--target)")
 
-    def engine(self) -> Any:
-        """Loads the model."""
+    def engine(self, states: Path | None = None) -> Any:
+        """Loads the model; with pre-experience, the one that was trained into `states`.
+
+        Raises:
+            UserError: It cannot be loaded, or has no experience yet.
+        """
         from tamis.lm.engine import Engine
         from tamis.lm.load import load
 
         options = self.options
-        return Engine(
-            load(self.model, options.dtype, options.trust_remote_code),
-            self.template,
-            options.max_length,
-            options.batch_tokens,
-        )
+        where = self.model
+        if options.pre_experience:
+            where = str((states or Path()) / EXPERIENCED)
+            if states is None or not (states / EXPERIENCED / "training.json").exists():
+                raise UserError(f"{where}: the model must gain experience first; run `tamis fit`")
+        lm = load(where, options.dtype, options.trust_remote_code)
+        if options.pre_experience:
+            name = f"{self.model} after pre-experience on {options.pre_experience} rows"
+            lm = replace(lm, identity=lm.identity | {"model": name})
+        return Engine(lm, self.template, options.max_length, options.batch_tokens)

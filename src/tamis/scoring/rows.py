@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tamis.errors import TamisError
 from tamis.lm.encode import Encoded, Unscorable
-from tamis.lm.observations import Observation, Text
+from tamis.lm.observations import Embedded, Observation, Text
 from tamis.pool.rows import Row
 from tamis.scorers import Scorer, State
 
@@ -63,7 +63,9 @@ def score_rows(rows: Sequence[Row], scorers: Mapping[str, Scorer], learned: Lear
             log.info("scored %d of %d rows of this shard", covered.sum(), len(rows))
 
     for name, asks in observing.items():
-        templates = {want.template or engine.template for want in asks.values() if not isinstance(want, Text)}
+        templates = {
+            want.template or engine.template for want in asks.values() if not isinstance(want, Text | Embedded)
+        }
         for template in templates:
             for i, item in enumerate(encoded[template]):
                 if isinstance(item, Unscorable):

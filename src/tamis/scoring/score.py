@@ -13,6 +13,7 @@ from tamis.errors import TamisError, UserError
 from tamis.pool import shards
 from tamis.pool.rows import from_table
 from tamis.scorers import SCORERS, Scorer, State
+from tamis.scoring.experience import gain_experience
 from tamis.scoring.fit import fit, load_state, state_identity
 from tamis.scoring.plan import Scoring
 from tamis.scoring.rows import prefix, score_rows
@@ -48,19 +49,21 @@ def score(
         UserError: Something asked for does not exist, `out` was made from something else, or another run writes it.
     """
     scorers = scoring.scorers
-    if states is None:
-        scoring.check_target(target)
+    scoring.check(target, learned=states is not None)
     parts = shards.shards(pool)
     chosen = list(range(len(parts))) if indices is None else list(indices)
     for index in chosen:
         if not 0 <= index < len(parts):
             raise UserError(f"{pool} has no shard {index}; it has {len(parts)}")
     with store.claim(out, run="score"):
-        engine = scoring.engine()
         started = time.monotonic()
         if states is None:
             states = out / "states"
+            gain_experience(pool, states, scoring)
+            engine = scoring.engine(states)
             fit(pool, states, scoring, target, engine)
+        else:
+            engine = scoring.engine(states)
         learned: dict[str, tuple[State, list[str]]] = {name: ({}, []) for name in scorers}
         for name, scorer in scoring.learners.items():
             learned[name] = load_state(states / f"{name}.safetensors", name, scorer, engine)

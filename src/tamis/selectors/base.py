@@ -16,7 +16,7 @@ class Selector:
 
     What is chosen depends on the scores, the rows' ids and the seed, never on the order of the rows or of the shards:
     equal scores are ordered by key (`Candidates.keys`), and chance comes from a hash of key and seed.
-    `tamis.selectors.contract` tests a selector for all of this.
+    `tamis.testing` tests a selector for all of this.
 
     Attributes:
         Settings: The selector's own settings, a subclass of `tamis.settings.Settings`.

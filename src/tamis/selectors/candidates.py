@@ -207,12 +207,18 @@ class Candidates:
     @cached_property
     def eligible(self) -> NDArray[np.bool_]:
         """Which rows may be chosen: all columns that decide are finite and every condition holds."""
+        return self.left[-1]
+
+    @cached_property
+    def left(self) -> list[NDArray[np.bool_]]:
+        """Which rows are left: those whose columns are finite, then after each condition in turn."""
         mask = np.ones(self.rows, bool)
         for name in self.reads:
             mask &= np.isfinite(self.column(name))
+        left = [mask]
         for condition in self.conditions:
-            mask &= condition.holds(self.column(condition.column))
-        return mask
+            left.append(condition.holds(self.column(condition.column), left[-1], self.keys))
+        return left
 
     def blocks(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """The selector's list column in blocks, see `Scores.blocks`."""

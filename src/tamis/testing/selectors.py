@@ -1,15 +1,4 @@
-"""Tests that every selector must pass, ours or another wheel's.
-
-In a test file of the wheel:
-
-    import pytest
-    from tamis.selectors.contract import SelectorContract
-
-    class TestMine(SelectorContract):
-        @pytest.fixture
-        def selector(self):
-            return Mine(Mine.Settings())
-"""
+"""Tests that every selector must pass, see `tamis.testing`."""
 
 import hashlib
 import json

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from tamis.selectors import SELECTORS, Selector
-from tamis.selectors.contract import SelectorContract
+from tamis.testing import SelectorContract
 
 # `threshold` has no default: a bound that lets every row through.
 SETTINGS: dict[str, dict[str, Any]] = {"threshold": {"at_least": -1e9}}

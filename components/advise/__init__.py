@@ -1,0 +1,5 @@
+"""The step `advise`."""
+
+from tamis.components.advise.component import advise
+
+__all__ = ["advise"]
