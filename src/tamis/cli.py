@@ -177,6 +177,17 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("methods", _methods, "list the installed methods, or show one with its settings")
     sub.add_argument("name", nargs="?", help="a method's name")
 
+    sub = command("submit", _submit, "start a run on a cluster, once for the same pipeline, parameters and data")
+    sub.add_argument("config", type=Path, help="a YAML file with the pipeline's parameters")
+    changes(sub, "budget=5%%")
+    sub.add_argument("--endpoint", metavar="URL", help="the pipelines API; default: KF_PIPELINES_ENDPOINT")
+    sub.add_argument("--namespace", metavar="NAME", help="where the run lives, in a multi-user installation")
+    sub.add_argument("--experiment", metavar="NAME", help="what the run is listed under (default: tamis)")
+    sub.add_argument("--service-account", metavar="NAME", help="of the run's pods; default: the installation's")
+    sub.add_argument("--object", metavar="URI", help="the pool, as an S3 event names a new object")
+    sub.add_argument("--wait", action="store_true", help="exit with the run's fate: 0 succeeded, 1 failed or cancelled")
+    sub.add_argument("--recurring", metavar="CRON", help="make or update a schedule named like CONFIG instead")
+
     sub = command("compile", _compile, "compile the components and pipelines to YAML")
     sub.add_argument("--check", action="store_true", help="only say whether the compiled files are up to date")
     return parser
@@ -468,6 +479,22 @@ def _methods(args: Any) -> None:
         scorer = SCORERS[name]
         print(f"{name}\n  paper: {scorer.paper}\n  needs: {needs(scorer)}")
         print(f"  cost: {scorer.cost}\n  columns: {', '.join(scorer.columns)}")
+
+
+def _submit(args: Any) -> None:
+    from tamis.config import read_config
+    from tamis.pipelines.submit import from_environment, object_uri, schedule, submit
+    from tamis.preflight import check, fingerprint
+
+    config = read_config(args.config, args.set)
+    if args.object:
+        config = config.model_copy(update={"pool": object_uri(args.object)})
+    cluster = from_environment(args.endpoint, args.namespace, args.experiment, args.service_account)
+    check(config)
+    if args.recurring:
+        schedule(config, cluster, args.config.stem, args.recurring)
+    else:
+        submit(config.model_copy(update={"fingerprint": fingerprint(config)}), cluster, wait=args.wait)
 
 
 def _compile(args: Any) -> None:
