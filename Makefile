@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test test-slow lint compile images test-containers bench clean
+.PHONY: demo test test-slow lint compile images test-containers manifests bench clean
 
 demo: $(READY)
 	$(BIN)/tamis demo
@@ -28,6 +28,10 @@ images: $(READY)
 
 test-containers: images
 	$(BIN)/python -m pytest -m containers -rs tests/containers
+
+# Builds every overlay and checks its objects against their schemas and the policies.
+manifests: $(READY)
+	$(BIN)/python -m pytest tests/manifests
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

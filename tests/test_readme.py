@@ -1,11 +1,14 @@
 """What the README shows works: its commands are understood, its example of a method is one, its files exist."""
 
+import itertools
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from kustomize import KUBECTL
 
 from tamis.cli import _parser
 from tamis.registry import check
@@ -33,7 +36,15 @@ def test_commands_are_understood(command: str) -> None:
 @pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith("tamis ")])
 def test_other_commands_name_what_exists(command: str) -> None:
     words = shlex.split(command)
-    if words[0] == "make":
+    if words[0] == "kubectl":  # tests/manifests builds what is applied; here, that kubectl has these options
+        plain = itertools.takewhile(lambda word: not word.startswith("--"), words[1:4])
+        told = [subprocess.check_output([KUBECTL, *of], text=True) for of in ([*plain, "--help"], ["options"])]
+        for word, value in itertools.pairwise([*words, ""]):
+            if word.startswith("--"):
+                assert f"{word.partition('=')[0]}=" in "".join(told)
+            if word in ("--kustomize", "--filename"):
+                assert (ROOT / value).exists(), command
+    elif words[0] == "make":
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), flags=re.M)
     else:
         assert words[0] == "python" and (ROOT / words[1]).exists(), command
