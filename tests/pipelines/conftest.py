@@ -92,19 +92,13 @@ class KfpServer:
             return self.add(self.experiments, made, experiment_id="experiment")
         if path.startswith("/pipelines"):
             return self.pipeline(method, path, query, body, headers)
-        for name, model, kept, item in (
-            ("runs", kfp.V2beta1Run, self.runs, "run_id"),
-            ("recurringruns", kfp.V2beta1RecurringRun, self.schedules, "recurring_run_id"),
-        ):
+        runs = ("runs", kfp.V2beta1Run, self.runs, "run_id", kfp.V2beta1ListRunsResponse, "runs")
+        schedules = ("recurringruns", kfp.V2beta1RecurringRun, self.schedules, "recurring_run_id")
+        schedules += (kfp.V2beta1ListRecurringRunsResponse, "recurringRuns")
+        for name, model, kept, item, response, items in (runs, schedules):
             if path == f"/{name}" and method == "GET":
-                found = [x for x in kept if x.experiment_id == query["experiment_id"]]
-                response = {
-                    "runs": kfp.V2beta1ListRunsResponse,
-                    "recurringruns": kfp.V2beta1ListRecurringRunsResponse,
-                }[name]
-                return self.listed(
-                    response, "runs" if name == "runs" else "recurringRuns", list(reversed(found)), query
-                )
+                found = [x for x in reversed(kept) if x.experiment_id == query["experiment_id"]]
+                return self.listed(response, items, found, query)
             if path == f"/{name}" and method == "POST":
                 self.before_run()
                 made = strict(model, json.loads(body))
@@ -140,7 +134,7 @@ class KfpServer:
             return self.add(self.pipelines, made, pipeline_id="pipeline")
         if match := re.fullmatch("/pipelines/([^/]+)/versions", path):
             found = [v for v in self.versions if v.pipeline_id == match[1]]
-            return self.listed(kfp.V2beta1ListPipelineVersionsResponse, "pipelineVersions", found, query)
+            return self.listed(kfp.V2beta1ListPipelineVersionsResponse, "pipeline_versions", found, query)
         if path == "/pipelines/upload_version":
             parts = BytesParser().parsebytes(b"Content-Type: " + headers["Content-Type"].encode() + b"\r\n\r\n" + body)
             (part,) = parts.get_payload()
@@ -217,7 +211,7 @@ def kfp_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[KfpServer]:
             pass
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    thread = threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     monkeypatch.setenv("KF_PIPELINES_ENDPOINT", f"http://127.0.0.1:{http.server_port}")
     for name in ("KF_PIPELINES_UI_ENDPOINT", "KF_PIPELINES_SA_TOKEN_PATH", "KF_PIPELINES_DEFAULT_EXPERIMENT_NAME"):

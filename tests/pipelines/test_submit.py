@@ -55,7 +55,7 @@ def test_a_run_is_started_once(kfp_server: Any, config: Path, capsys: pytest.Cap
     assert run.display_name.startswith(version.name) and run.service_account == "tamis-runner"
     assert kfp_server.experiments[0].display_name == "tamis"
     wanted = yaml.safe_load(COMPILED.read_text().split("\n---")[0])["root"]["inputDefinitions"]["parameters"]
-    given = run.runtime_config["parameters"] if isinstance(run.runtime_config, dict) else run.runtime_config.parameters
+    given = run.runtime_config.parameters
     assert set(given) == set(wanted) and len(given["fingerprint"]) == 32
     kinds = {
         "STRING": str,
