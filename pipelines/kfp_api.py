@@ -6,6 +6,7 @@ whether the request whose answer was lost has been carried out.
 """
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -74,6 +75,7 @@ def connect(cluster: Cluster) -> Iterator["Api"]:
         TamisError: It does not answer, or fails again and again.
     """
     where = cluster.endpoint
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it warns of each try that is not the last
     try:
         yield Api(cluster)
     except ApiException as error:
