@@ -116,6 +116,8 @@ def schedule(config: RunConfig, cluster: Cluster, name: str, cron: str) -> None:
     if len(fields) not in (5, 6):
         raise UserError(f"--recurring '{cron}': write minute, hour, day, month and weekday, such as '0 3 * * *'")
     cron = " ".join(["0", *fields][-6:])
+    if "{digest}" in config.release:
+        raise UserError("release: a schedule cannot fill in {digest}, and its runs would overwrite each other")
     values = parameters(config.model_copy(update={"fingerprint": ""}))
     with connect(cluster) as api:
         pipeline, _ = api.version(PIPELINE, version_name(COMPILED.read_text()), COMPILED)

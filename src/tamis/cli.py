@@ -484,7 +484,7 @@ def _methods(args: Any) -> None:
 def _submit(args: Any) -> None:
     from tamis.config import read_config
     from tamis.pipelines.submit import from_environment, object_uri, schedule, submit
-    from tamis.preflight import check, fingerprint
+    from tamis.preflight import check, filled
 
     config = read_config(args.config, args.set)
     if args.object:
@@ -494,7 +494,7 @@ def _submit(args: Any) -> None:
     if args.recurring:
         schedule(config, cluster, args.config.stem, args.recurring)
     else:
-        submit(config.model_copy(update={"fingerprint": fingerprint(config)}), cluster, wait=args.wait)
+        submit(filled(config), cluster, wait=args.wait)
 
 
 def _compile(args: Any) -> None:

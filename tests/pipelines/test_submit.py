@@ -292,6 +292,8 @@ def test_a_schedule_is_made_left_alone_and_made_again(
     assert submit(config, *daily) == 0
     assert kfp_server.schedules[0].mode == "ENABLE" and "replaced" in capsys.readouterr().out
     assert submit(config, "--recurring", "daily") == 2
+    release = ("--set", "workspace=/releases", "--set", "release=model/{digest}")
+    assert submit(config, *daily, *release) == 2 and "cannot fill in {digest}" in capsys.readouterr().err
 
 
 def test_the_key_of_a_new_object_is_decoded() -> None:
