@@ -22,7 +22,7 @@ def requirements(image: str, torch: str, project: dict, constraints: str) -> lis
         Lines for `pip install --requirement`; torch is named by its exact build, which a mere `==` would leave open.
     """
     extras = project["optional-dependencies"]
-    core = [*project["dependencies"], *extras["registry"]]
+    core = [*project["dependencies"], *extras["registry"], *extras["submit"]]
     if image == "core":
         return core
     (version,) = re.findall(r"^torch==(\S+)$", constraints, re.MULTILINE)
