@@ -54,7 +54,7 @@ class PrepareSettings(settings.Settings):
     """What becomes of a row whose turns are those of an earlier row (blanks around them aside)."""
     near_duplicates: Mode = "off"
     """What becomes of a row that has nearly the same text as an earlier one: `report` keeps it and lists it in
-    `flagged.parquet`. Costs about 30 µs a row and 1.2 KB of memory for each row kept."""
+    `flagged.parquet`. Costs about 50 µs and half a KB of memory a row."""
     near_threshold: float = Field(default=0.8, ge=0.5, le=1)
     """Share of common runs of three words (Jaccard) from which on rows are near duplicates."""
     contamination: Mode = "remove"
