@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from tamis.pool.formats import to_messages
+from tamis.pool.inputs import files
 from tamis.pool.read import records
 from tamis.pool.rows import Row, row_id
 
@@ -28,7 +29,7 @@ ROUNDS = 2
 def read(path: Path, number: int) -> list[Row]:
     """The first rows of a pool in the format of Alpaca."""
     rows: list[Row] = []
-    for _, record in records(path):
+    for _, record in records(files(path)[0]):
         if isinstance(record, dict) and record.get("output"):
             messages = tuple(to_messages(record, "alpaca"))
             rows.append(Row(row_id(messages), messages, "pool", {}))

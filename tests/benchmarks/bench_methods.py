@@ -3,8 +3,8 @@
     python -m tests.benchmarks.bench_methods DATA [--rows 500] [--without rico] [--only rico] [--model demo]
 
 DATA is a folder with `pools/dolly.jsonl.gz` and `pools/gsm8k_train.jsonl.gz` (instruction, input, output). A fifth of
-the pool is GSM8K, the rest Dolly; the target is 8 other GSM8K rows, for RICo 24 anchors, with 60 rows of the pool as
-candidates. Rows of at most 700 characters, so that a small machine is done in minutes. Prints seconds to learn,
+the pool is GSM8K, the rest Dolly, rows of at most 700 characters; the target is 8 other GSM8K rows, for RICo 24
+anchors, with 60 rows of the pool as candidates, for DSIR 200, see its description. Prints seconds to learn,
 milliseconds a row (of 40 rows, each method alone), the share of GSM8K among the chosen tenth, and the mean length of
 the chosen answers; then the direction checks, among them what methods say of rows whose answers are exchanged.
 """
@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from tamis.pool import shards
 from tamis.pool.formats import to_messages
+from tamis.pool.inputs import files
 from tamis.pool.read import records
 from tamis.pool.rows import Message, Row, draw, from_table, row_id, to_table
 from tamis.scorers import SCORERS, Scorer, State
@@ -36,6 +37,8 @@ CHARACTERS = 700
 TIMED = 40
 EXCHANGED = 80
 RICO = {"candidates": 60, "anchors": 24}
+SETTINGS = {"rico": RICO, "dsir": {"laplace": True}}
+TARGETS = {"rico": RICO["anchors"], "dsir": 200}
 TARGETED = ("rds", "nait", "rico", "embedding", "dsir")
 ALIGNED = ("ifd", "superfiltering", "superfiltering-d", "ira")
 
@@ -43,7 +46,7 @@ ALIGNED = ("ifd", "superfiltering", "superfiltering-d", "ira")
 def read(path: Path, source: str) -> list[Row]:
     """The short rows of a set, in an order of chance."""
     rows = []
-    for _, record in records(path):
+    for _, record in records(files(path)[0]):
         assert isinstance(record, dict)
         if record["output"] and sum(len(record[key] or "") for key in ("instruction", "input", "output")) <= CHARACTERS:
             messages = tuple(to_messages(record, "alpaca"))
@@ -97,15 +100,14 @@ def run(data: Path, methods: list[str], total: int, model: str = "demo", work: P
     sums, other = (read(data / "pools" / f"{name}.jsonl.gz", name) for name in ("gsm8k_train", "dolly"))
     few = round(SHARE * total)
     pool = sorted([*sums[:few], *other[: total - few]], key=lambda row: row.id)
-    target, anchors = sums[few : few + 8], sums[few : few + RICO["anchors"]]
     shards.write_shard(work / "pool", 0, to_table(pool), {})
-    settings = {"rico": RICO} if "rico" in methods else {}
+    settings = {name: given for name, given in SETTINGS.items() if name in methods}
     scoring = Scoring(methods, model, "chat", settings, ScoreSettings(max_length=512))
     engine = scoring.engine()
     learned: dict[str, tuple[State, list[str]]] = {}
     learning = dict.fromkeys(methods, 0.0)
     for name, scorer in scoring.scorers.items():
-        given = anchors if name == "rico" else target
+        given = sums[few : few + TARGETS.get(name, 8)]
         learned[name] = ({}, [])
         if name in scoring.learners:
             started = time.perf_counter()

@@ -137,7 +137,7 @@ def test_14d_weights_by_hand() -> None:
 
 def test_14e_a_target_like_the_pool_weighs_everything_zero() -> None:
     rows = [make_row("What is it?", "A thing."), make_row("Who is it?", "A person.")]
-    method = DSIR(None)
+    method = scorer("dsir")
     state = method.fit(Fixed({}), rows, rows)
     got = method.score({"text": np.array([row.text() for row in rows], object)}, state)["dsir"]
     assert got == pytest.approx([0.0, 0.0])
@@ -148,10 +148,19 @@ def test_dsir_counts_words_and_pairs_and_prefers_the_target() -> None:
     assert features("").sum() == 0
     sums = [make_row(f"What is {i} plus 2?", f"It is {i + 2}.") for i in range(5)]
     other = [make_row("Describe the sea.", f"Waves roll {w}.") for w in ("far", "near", "slowly")]
-    method = DSIR(None)
+    method = scorer("dsir")
     state = method.fit(Fixed({}), sums[:3], sums + other)
     text = np.array([row.text() for row in [sums[4], *other]], object)
     assert method.score({"text": text}, state)["dsir"].argmax() == 0
+
+
+def test_dsir_with_laplace_counts_each_bucket_of_the_target_once_more() -> None:
+    target, other = make_row("one", "two"), make_row("one", "three")  # each two words and their pair
+    for laplace, seen, unseen in (False, 1 / 3, 0.0), (True, 2 / 10_003, 1 / 10_003):
+        method = scorer("dsir", laplace=laplace)
+        state = method.fit(Fixed({}), [target], [other])
+        ratio = state["log_ratio"][[int(features(word).argmax()) for word in ("one", "three")]]
+        assert ratio == pytest.approx(np.log(np.array([seen, unseen]) + 1e-8) - np.log(1 / 3 + 1e-8))
 
 
 def test_the_classes_are_those_that_the_names_stand_for() -> None:
