@@ -1,8 +1,11 @@
 """The pipeline on this machine: the same DAG through KFP's local runner, no cluster needed."""
 
+import copy
 import os
 import shutil
+import warnings
 from pathlib import Path
+from typing import Any
 
 from tamis.pipelines.console import last_error, quiet
 
@@ -16,7 +19,7 @@ def run(config: RunConfig, out: Path) -> dict[str, Path]:
     What an earlier run in the same folder did with the same inputs, settings and program is used again.
 
     Args:
-        config: The run's configuration, its fingerprint filled in.
+        config: The run's configuration.
         out: Gets the artifacts of every step, the report, the selections, and `run.log`.
 
     Returns:
@@ -40,8 +43,9 @@ def run(config: RunConfig, out: Path) -> dict[str, Path]:
     )
     log = out / "run.log"
     try:
-        with quiet(log):
-            task = select_and_finetune(**config.model_dump())
+        with quiet(log), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*no effect in the current local runner")  # placement
+            task = _once(select_and_finetune)(**config.model_dump(exclude={"node_pools"}))
     except RuntimeError as error:
         raise TamisError(f"{last_error(log) or str(error).splitlines()[0]} (all that the steps said: {log})") from error
     files = {}
@@ -51,3 +55,13 @@ def run(config: RunConfig, out: Path) -> dict[str, Path]:
     shutil.rmtree(out / "selections", ignore_errors=True)
     shutil.copytree(task.outputs["selections"].path, out / "selections")
     return files
+
+
+def _once(pipeline: Any) -> Any:
+    """A copy without retries: they help against lost nodes; here a failed step would only fail again, later."""
+    pipeline = copy.deepcopy(pipeline)
+    spec = pipeline.pipeline_spec
+    for dag in (spec.root.dag, *(component.dag for component in spec.components.values())):
+        for task in dag.tasks.values():
+            task.ClearField("retry_policy")
+    return pipeline

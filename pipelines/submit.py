@@ -14,6 +14,7 @@ from urllib.parse import unquote_plus
 
 from tamis.pipelines.kfp_api import Cluster, connect
 
+from tamis import pools
 from tamis.config import RunConfig
 from tamis.errors import TamisError, UserError
 
@@ -52,8 +53,12 @@ def object_uri(text: str) -> str:
     return unquote_plus(text)
 
 
-def parameters(config: RunConfig) -> dict[str, Any]:
+def parameters(config: RunConfig, presets: Path = Path("pools.yaml")) -> dict[str, Any]:
     """What the pipeline is given.
+
+    Args:
+        config: The run's configuration.
+        presets: File with the node pools that it names.
 
     Raises:
         UserError: A name stands for something on this machine, which no step on a cluster would find.
@@ -64,15 +69,16 @@ def parameters(config: RunConfig) -> dict[str, Any]:
         relative = bool(value) and "://" not in value and not value.startswith("/")
         if relative and (name != "model" or value.startswith((".", "~")) or Path(value).exists()):
             raise UserError(f"{name}: {value} is a path on this machine; upload it and give its s3://bucket/key")
-    return config.model_dump(mode="json")
+    return pools.parameters(config, presets)
 
 
-def submit(config: RunConfig, cluster: Cluster, *, wait: bool = False) -> str:
+def submit(config: RunConfig, cluster: Cluster, *, presets: Path = Path("pools.yaml"), wait: bool = False) -> str:
     """Starts a run, or finds the one that was started before.
 
     Args:
         config: Checked, with its fingerprint.
         cluster: Where.
+        presets: File with the node pools that the configuration names.
         wait: Come back when the run is over.
 
     Returns:
@@ -82,7 +88,7 @@ def submit(config: RunConfig, cluster: Cluster, *, wait: bool = False) -> str:
         UserError: The request is refused, for a reason that the message gives.
         TamisError: The API does not answer, or the run that was waited for failed or was cancelled.
     """
-    values, compiled = parameters(config), COMPILED.read_text()
+    values, compiled = parameters(config, presets), COMPILED.read_text()
     name = run_name(values, compiled)
     with connect(cluster) as api:
         pipeline, version = api.version(PIPELINE, version_name(compiled), COMPILED)
@@ -96,7 +102,7 @@ def submit(config: RunConfig, cluster: Cluster, *, wait: bool = False) -> str:
     return link
 
 
-def schedule(config: RunConfig, cluster: Cluster, name: str, cron: str) -> None:
+def schedule(config: RunConfig, cluster: Cluster, name: str, cron: str, *, presets: Path = Path("pools.yaml")) -> None:
     """Makes the schedule of this name what it should be; one that is so already is left alone.
 
     It follows the newest version of the pipeline. Its runs are given no fingerprint, so each takes that of the data as
@@ -107,6 +113,7 @@ def schedule(config: RunConfig, cluster: Cluster, name: str, cron: str) -> None:
         cluster: Where.
         name: Of the schedule.
         cron: Minute, hour, day, month, weekday; a field for seconds may stand before them.
+        presets: File with the node pools that the configuration names.
 
     Raises:
         UserError: The request is refused, for a reason that the message gives.
@@ -118,7 +125,7 @@ def schedule(config: RunConfig, cluster: Cluster, name: str, cron: str) -> None:
     cron = " ".join(["0", *fields][-6:])
     if "{digest}" in config.release:
         raise UserError("release: a schedule cannot fill in {digest}, and its runs would overwrite each other")
-    values = parameters(config.model_copy(update={"fingerprint": ""}))
+    values = parameters(config.model_copy(update={"fingerprint": ""}), presets)
     with connect(cluster) as api:
         pipeline, _ = api.version(PIPELINE, version_name(COMPILED.read_text()), COMPILED)
         done = api.schedule(f"{PIPELINE}-{name}", values, pipeline, cron)

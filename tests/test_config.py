@@ -2,25 +2,29 @@
 
 import inspect
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from tamis.config import RunConfig, read_config
 from tamis.errors import UserError
+from tamis.pools import NodePool
 
 
 def test_the_pipeline_has_the_same_parameters_with_the_same_defaults() -> None:
     from tamis.pipelines.select_and_finetune import select_and_finetune
 
     parameters = inspect.signature(select_and_finetune.pipeline_func).parameters
-    fields = RunConfig.model_fields
-    assert list(parameters) == list(fields)
-    for name, field in fields.items():
-        default = parameters[name].default
-        if field.is_required():
-            assert default is inspect.Parameter.empty
-        else:
-            assert default == field.get_default(call_default_factory=True), name
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in RunConfig.model_fields.items()}
+    roles = get_args(get_args(RunConfig.model_fields["node_pools"].annotation)[0])
+    assert defaults.pop("node_pools") == {}
+    for role in roles:  # which the pipeline has written out
+        pool = NodePool().model_dump(exclude_none=True)
+        defaults |= {f"{role}_{name}": value for name, value in pool.items() if (role, name[:4]) != ("data", "acce")}
+    assert set(parameters) == set(defaults)
+    for name, default in defaults.items():
+        required = name in RunConfig.model_fields and RunConfig.model_fields[name].is_required()
+        assert parameters[name].default == (inspect.Parameter.empty if required else default), name
 
 
 def test_values_and_changes(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from tamis.components.images import CORE
 def select(
     prepared: dsl.Input[dsl.Dataset],
     scores: dsl.Input[List[dsl.Dataset]],  # noqa: UP006
-    advice: dsl.Input[dsl.Artifact],
     selections: dsl.Output[dsl.Dataset],
     methods: List[str],  # noqa: UP006
+    advice: dsl.Input[dsl.Artifact] = None,
     budget: str = "10%",
     random_seeds: List[int] = [0, 1],  # noqa: B006, UP006
     extra_arms: List[str] = [],  # noqa: B006, UP006
@@ -24,9 +24,9 @@ def select(
     Args:
         prepared: Output of `prepare`.
         scores: Outputs of `score`, one for each shard.
-        advice: Output of `advise`, read for a budget of `auto`.
         selections: A folder for each arm with `selected.parquet`, `decisions.parquet` and `arm.json`.
         methods: Methods that become arms.
+        advice: Output of `advise`, needed for a budget of `auto`.
         budget: A share of the pool (`10%`), a number of rows, or `auto:0.9`.
         random_seeds: One random arm for each.
         extra_arms: Further arms: `full`, `balanced-random-0`.
@@ -50,5 +50,5 @@ def select(
         extra_arms=extra_arms,
         method_settings=method_settings,
         selectors=selectors,
-        advice=Path(advice.path),
+        advice=Path(advice.path) if advice else None,
     )

@@ -8,11 +8,13 @@ from tamis.components.advise import advise
 from tamis.components.evaluate import evaluate
 from tamis.components.finetune import finetune
 from tamis.components.fit import fit
+from tamis.components.preflight import preflight
 from tamis.components.prepare import prepare
 from tamis.components.publish import publish
 from tamis.components.report import report
 from tamis.components.score import score
 from tamis.components.select import select
+from tamis.pipelines.placement import place
 
 
 @dsl.pipeline(name="select-and-finetune", description="Which instruction data is worth training on?")
@@ -37,6 +39,34 @@ def select_and_finetune(
     release: str = "",
     publication: dict = {},  # noqa: B006
     fingerprint: str = "",
+    data_cpu: str = "2",
+    data_memory: str = "8Gi",
+    data_node_selector: dict = {},  # noqa: B006
+    data_tolerations: List[dict] = [],  # noqa: B006, UP006
+    data_affinity: dict = {},  # noqa: B006
+    scoring_accelerator_type: str = "",
+    scoring_accelerator_count: str = "1",
+    scoring_cpu: str = "2",
+    scoring_memory: str = "8Gi",
+    scoring_node_selector: dict = {},  # noqa: B006
+    scoring_tolerations: List[dict] = [],  # noqa: B006, UP006
+    scoring_affinity: dict = {},  # noqa: B006
+    training_accelerator_type: str = "",
+    training_accelerator_count: str = "1",
+    training_cpu: str = "2",
+    training_memory: str = "8Gi",
+    training_node_selector: dict = {},  # noqa: B006
+    training_tolerations: List[dict] = [],  # noqa: B006, UP006
+    training_affinity: dict = {},  # noqa: B006
+    evaluation_accelerator_type: str = "",
+    evaluation_accelerator_count: str = "1",
+    evaluation_cpu: str = "2",
+    evaluation_memory: str = "8Gi",
+    evaluation_node_selector: dict = {},  # noqa: B006
+    evaluation_tolerations: List[dict] = [],  # noqa: B006, UP006
+    evaluation_affinity: dict = {},  # noqa: B006
+    secret_name: str = "mlpipeline-minio-artifact",
+    config_name: str = "tamis",
 ) -> NamedTuple(
     "Outputs", [("page", dsl.HTML), ("summary", dsl.Markdown), ("figures", dsl.Artifact), ("selections", dsl.Dataset)]
 ):  # noqa: UP014
@@ -62,7 +92,35 @@ def select_and_finetune(
         workspace: Where big things live by reference, such as s3://bucket/prefix; empty for the run's artifacts.
         release: Under which name/version the best arm is published in the workspace; empty for no publication.
         publication: What is published, and when: only_if, arm, licences, registry.
-        fingerprint: Digest of what the names stand for; a changed one makes cached steps run again.
+        fingerprint: Any text; a changed one makes every step run again.
+        data_cpu: Cores of each pod for reading, selecting and reporting.
+        data_memory: Memory of each pod for reading, selecting and reporting.
+        data_node_selector: Labels that its nodes must have.
+        data_tolerations: Taints that its pods accept, as in Kubernetes.
+        data_affinity: Node affinity, as in Kubernetes.
+        scoring_accelerator_type: Resource for fitting and scoring, such as nvidia.com/gpu; empty for none.
+        scoring_accelerator_count: Accelerators of each pod, where there is a type.
+        scoring_cpu: Cores of each pod for fitting and scoring.
+        scoring_memory: Memory of each pod for fitting and scoring.
+        scoring_node_selector: Labels that its nodes must have.
+        scoring_tolerations: Taints that its pods accept, as in Kubernetes.
+        scoring_affinity: Node affinity, as in Kubernetes.
+        training_accelerator_type: Resource for fine-tuning, such as nvidia.com/gpu; empty for none.
+        training_accelerator_count: Accelerators of each pod, where there is a type.
+        training_cpu: Cores of each pod for fine-tuning.
+        training_memory: Memory of each pod for fine-tuning.
+        training_node_selector: Labels that its nodes must have.
+        training_tolerations: Taints that its pods accept, as in Kubernetes.
+        training_affinity: Node affinity, as in Kubernetes.
+        evaluation_accelerator_type: Resource for evaluating, such as nvidia.com/gpu; empty for none.
+        evaluation_accelerator_count: Accelerators of each pod, where there is a type.
+        evaluation_cpu: Cores of each pod for evaluating.
+        evaluation_memory: Memory of each pod for evaluating.
+        evaluation_node_selector: Labels that its nodes must have.
+        evaluation_tolerations: Taints that its pods accept, as in Kubernetes.
+        evaluation_affinity: Node affinity, as in Kubernetes.
+        secret_name: Secret with accesskey and secretkey of the store; it need not exist.
+        config_name: Config map with TAMIS_S3_ENDPOINT, HF_HUB_OFFLINE and so on; it need not exist.
 
     Returns:
         page: The report as one HTML page.
@@ -70,8 +128,34 @@ def select_and_finetune(
         figures: All its figures, as JSON.
         selections: For each arm the chosen rows, and for every row of the pool why it was chosen or not.
     """
-    reading = {"model": model, "template": template, "fingerprint": fingerprint}
-    ready = prepare(pool=pool, target=target, heldout=heldout, options=preparation, fingerprint=fingerprint)
+    given = dict(locals())
+    checked = preflight(
+        pool=pool,
+        target=target,
+        heldout=heldout,
+        model=model,
+        template=template,
+        methods=methods,
+        budget=budget,
+        random_seeds=random_seeds,
+        extra_arms=extra_arms,
+        preparation=preparation,
+        scoring=scoring,
+        method_settings=method_settings,
+        selectors=selectors,
+        advice=advice,
+        training=training,
+        evaluation=evaluation,
+        workspace=workspace,
+        release=release,
+        publication=publication,
+        fingerprint=fingerprint,
+    )
+    # A cache compares parameters, and names stay when their content changes: only this digest of it tells.
+    checked.set_caching_options(False)
+    found = checked.output
+    reading = {"model": model, "template": template, "fingerprint": found}
+    ready = prepare(pool=pool, target=target, heldout=heldout, options=preparation, fingerprint=found)
     prepared = ready.outputs["prepared"]
     how = {"methods": methods, "method_settings": method_settings, "options": scoring, **reading}
     learned = fit(prepared=prepared, **how)
@@ -112,5 +196,13 @@ def select_and_finetune(
             publication=publication,
         )
         published.set_caching_options(False)  # it looks itself whether the release is there
+    for task in (checked, ready, chosen, told, published):
+        place(task, "data", given)
+    checked.set_retry(num_retries=0)  # a mistake is told at once
+    for task in (learned, scored, advised):
+        place(task, "scoring", given)
+    place(trained, "training", given)
+    for task in (base, judged):
+        place(task, "evaluation", given)
     outputs = namedtuple("Outputs", ["page", "summary", "figures", "selections"])
     return outputs(told.outputs["page"], told.outputs["summary"], told.outputs["figures"], selections)

@@ -185,11 +185,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--experiment", metavar="NAME", help="what the run is listed under (default: tamis)")
     sub.add_argument("--service-account", metavar="NAME", help="of the run's pods; default: the installation's")
     sub.add_argument("--object", metavar="URI", help="the pool, as an S3 event names a new object")
+    sub.add_argument("--pools", type=Path, metavar="FILE", help="node pools; default: pools.yaml beside CONFIG")
     sub.add_argument("--wait", action="store_true", help="exit with the run's fate: 0 succeeded, 1 failed or cancelled")
     sub.add_argument("--recurring", metavar="CRON", help="make or update a schedule named like CONFIG instead")
 
-    sub = command("compile", _compile, "compile the components and pipelines to YAML")
+    sub = command("compile", _compile, "compile the components and pipelines to YAML, and write their READMEs")
     sub.add_argument("--check", action="store_true", help="only say whether the compiled files are up to date")
+    sub.add_argument("--release", action="store_true", help="refuse images that are not named by digest")
+    sub.add_argument("--out", type=Path, metavar="DIR", help="write the compiled files there instead")
     return parser
 
 
@@ -491,16 +494,17 @@ def _submit(args: Any) -> None:
         config = config.model_copy(update={"pool": object_uri(args.object)})
     cluster = from_environment(args.endpoint, args.namespace, args.experiment, args.service_account)
     check(config)
+    presets = args.pools or args.config.with_name("pools.yaml")
     if args.recurring:
-        schedule(config, cluster, args.config.stem, args.recurring)
+        schedule(config, cluster, args.config.stem, args.recurring, presets=presets)
     else:
-        submit(filled(config), cluster, wait=args.wait)
+        submit(filled(config), cluster, presets=presets, wait=args.wait)
 
 
 def _compile(args: Any) -> None:
     from tamis.pipelines.build import write
 
-    stale = write(check=args.check)
+    stale = write(check=args.check, release=args.release, out=args.out)
     if args.check and stale:
         raise UserError(f"out of date: {', '.join(map(str, stale))}; run `tamis compile` and commit the result")
     print("\n".join(f"written: {path}" for path in stale) or "every compiled file is up to date")

@@ -1,7 +1,7 @@
 """One run's configuration: the same names as the pipeline's parameters, whoever starts the run."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import ConfigDict, Field, model_validator
@@ -14,7 +14,7 @@ class RunConfig(settings.Settings):
     """What a run of `select-and-finetune` is given.
 
     The pipeline has the same parameters by the same names with the same defaults (a test compares them), so a run can
-    be started from a file, from the command line or from the Kubeflow form.
+    be started from a file, from the command line or from the Kubeflow form. Only `node_pools` is written out there.
     """
 
     model_config = ConfigDict(coerce_numbers_to_str=True)  # a budget may be written as a number
@@ -62,8 +62,16 @@ class RunConfig(settings.Settings):
     `tamis run`, `{digest}` in it stands for what the run is made from: inputs, settings, program."""
     publication: dict[str, Any] = Field(default_factory=dict)
     """What is published, and when: only_if (better-than-random, always), arm, licences by source, registry."""
+    node_pools: dict[Literal["data", "scoring", "training", "evaluation"], str] = Field(default_factory=dict)
+    """Where on a cluster the steps of each role run: a preset's name for each, such as `{"training": "h100"}`. The
+    pipeline has its values as parameters: `training_memory`, `training_node_selector` and so on."""
+    secret_name: str = "mlpipeline-minio-artifact"
+    """On a cluster: the secret with the keys of the store (`accesskey`, `secretkey`); it need not exist."""
+    config_name: str = "tamis"
+    """On a cluster: the config map with what steps read from the environment (`TAMIS_S3_ENDPOINT`, `HF_HUB_OFFLINE`
+    and so on); it need not exist."""
     fingerprint: str = ""
-    """Digest of what the names stand for; a changed one makes cached steps run again. `tamis run` fills it in."""
+    """Any text; a changed one makes every step run again. What a run finds under its names is compared anyway."""
 
     @model_validator(mode="after")
     def _keep_tasks_out_of_the_pool(self) -> "RunConfig":

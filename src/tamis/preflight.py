@@ -16,6 +16,16 @@ from tamis.registration import check_address
 from tamis.scoring import ScoreSettings, Scoring
 
 
+def preflight(config: RunConfig) -> str:
+    """First step of a run: `check`, then `fingerprint`, so that both also hold for runs that no command line started.
+
+    Raises:
+        UserError: The first thing that is wrong.
+    """
+    check(config)
+    return fingerprint(config)
+
+
 def check(config: RunConfig) -> None:
     """Refuses a run that would fail later.
 
@@ -57,7 +67,10 @@ def check(config: RunConfig) -> None:
 
 
 def fingerprint(config: RunConfig) -> str:
-    """Digest of the files that a configuration names and of this program, for the caches of a run."""
+    """Digest of the files that a configuration names, of this program and of the configuration's own fingerprint.
+
+    Steps take it as a parameter: a cache compares parameters, and a name stays the same when its content changes.
+    """
     kept = [inputs.digest(inputs.files(value)) for value in (config.pool, config.target, config.heldout) if value]
     named: list[Path] = []
     for value in map(str, (config.model, *config.evaluation.get("tasks", []))):
@@ -66,7 +79,9 @@ def fingerprint(config: RunConfig) -> str:
         elif value and Path(value).exists():
             named += _contents(Path(value))
     program = Path(__file__).parent
-    return shards.combined_digest([*kept, *_digests(named), *_digests(sorted(program.rglob("*.py")))])
+    return shards.combined_digest(
+        [config.fingerprint, *kept, *_digests(named), *_digests(sorted(program.rglob("*.py")))]
+    )
 
 
 def filled(config: RunConfig) -> RunConfig:
