@@ -5,23 +5,23 @@ from pathlib import Path
 
 import pytest
 
-from tamis.config import RunConfig
+from tamis.config import RunConfig, read_config
 from tamis.errors import UserError
 from tamis.pools import parameters, read_pools
 
 ROOT = Path(__file__).parents[1]
+SHIPPED = ROOT / "manifests" / "base" / "pools.yaml"
 
 
 def test_the_shipped_presets_are_valid_and_give_parameters_of_the_pipeline() -> None:
     from tamis.pipelines.select_and_finetune import select_and_finetune
 
-    shipped = ROOT / "manifests" / "pools.yaml"
-    pools = read_pools(shipped)
+    pools = read_pools(SHIPPED)
     assert pools["a100"].accelerator_count == "1" and pools["a100"].cpu == "8"  # numbers in the file, text in KFP
     config = RunConfig(
         pool="p", node_pools={"data": "cpu", "scoring": "a100", "training": "a100-x8", "evaluation": "spot"}
     )
-    got = parameters(config, shipped)
+    got = parameters(config, SHIPPED)
     assert set(got) == set(inspect.signature(select_and_finetune.pipeline_func).parameters)
     assert got["training_accelerator_count"] == "8" and got["scoring_memory"] == "64Gi"
     assert got["evaluation_affinity"]["preferredDuringSchedulingIgnoredDuringExecution"][0]["weight"] == 100
@@ -62,3 +62,19 @@ def test_data_steps_get_no_accelerators_and_a_file_must_exist(tmp_path: Path) ->
         parameters(RunConfig(pool="p", node_pools={"data": "gpu"}), presets)
     with pytest.raises(UserError, match="cannot be read"):
         read_pools(tmp_path / "missing.yaml")
+
+
+def test_submit_writes_them_out(tmp_path: Path) -> None:
+    from tamis.pipelines.submit import parameters as submitted
+
+    presets = tmp_path / "pools.yaml"
+    presets.write_text("gpu: {memory: 64Gi}")
+    got = submitted(RunConfig(pool="s3://bucket/pool", node_pools={"training": "gpu"}), presets)
+    assert got["training_memory"] == "64Gi" and "node_pools" not in got
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "manifests" / "overlays").glob("*/run.yaml")), ids=lambda p: p.parent.name
+)
+def test_the_overlays_name_pools_that_there_are(path: Path) -> None:
+    assert parameters(read_config(path, []), SHIPPED)["pool"].startswith("s3://")
