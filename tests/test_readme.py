@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from kustomize import KUBECTL
 
 from tamis.cli import _parser
+from tamis.finetune import TrainingSettings
 from tamis.registry import check
 from tamis.scorers import SCORERS, Scorer
+from tamis.settings import parse
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -57,6 +60,12 @@ def test_the_example_method_is_one() -> None:
     method = check("surprise", names["Surprise"], Scorer)
     got = method(method.Settings()).score({"loss": np.array([1.0])}, {})
     assert got == {"surprise": np.array([1.0])}
+
+
+def test_the_example_of_nodes_is_understood() -> None:
+    (block,) = (block for kind, block in BLOCKS if kind == "yaml" and "trainjob" in block)
+    training = parse(TrainingSettings, yaml.safe_load(block)["training"], "training")
+    assert (training.nodes, training.trainjob.gpus) == (4, 8)
 
 
 def test_the_methods_table_names_every_method() -> None:

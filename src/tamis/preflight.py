@@ -9,6 +9,7 @@ from tamis.config import RunConfig
 from tamis.errors import UserError
 from tamis.evaluate import EvaluationSettings
 from tamis.finetune import TrainingSettings
+from tamis.finetune.run import check_workspace
 from tamis.pool import inputs, shards
 from tamis.pool.prepare import PrepareSettings
 from tamis.publish import Publication, release_uri
@@ -39,7 +40,7 @@ def check(config: RunConfig) -> None:
         if value:
             inputs.files(value)
     settings.parse(PrepareSettings, config.preparation, "preparation")
-    settings.parse(TrainingSettings, config.training, "training")
+    check_workspace(settings.parse(TrainingSettings, config.training, "training"), config.workspace)
     evaluation = settings.parse(EvaluationSettings, config.evaluation, "evaluation")
     if not config.heldout and not evaluation.tasks:
         raise UserError("nothing to evaluate on: give heldout rows, or tasks in evaluation")

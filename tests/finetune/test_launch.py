@@ -1,12 +1,14 @@
 """How training processes are started, and what is said when they fail."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tamis.errors import TamisError
-from tamis.finetune.launch import environment, launch, reason
+from tamis.finetune.launch import PARENT, environment, launch, reason
 
 TORCHRUN = """
 W1123 14:15:35.241000 30050 .venv/lib/torch/distributed/elastic/multiprocessing/api.py:1028] Sending process 30057
@@ -58,6 +60,14 @@ def test_the_cores_are_shared_out_and_what_the_user_set_stays(monkeypatch: pytes
     monkeypatch.delenv("DS_ACCELERATOR", raising=False)
     assert environment(1, gpu=False)["DS_ACCELERATOR"] == "cpu"
     assert "DS_ACCELERATOR" not in environment(1, gpu=True)
+
+
+def test_a_process_whose_parent_died_while_it_was_importing_ends() -> None:
+    code = "from tamis.finetune.launch import end_with_parent; end_with_parent(); print('goes on')"
+    for parent, said in ((os.getpid(), "goes on"), (1, "")):
+        command = [sys.executable, "-c", code]
+        environment = os.environ | {PARENT: str(parent)}
+        assert subprocess.run(command, env=environment, capture_output=True, text=True).stdout.strip() == said
 
 
 def test_a_failing_process_is_an_error_with_its_last_words(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

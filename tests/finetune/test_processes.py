@@ -13,10 +13,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from tamis import store
 from tamis.errors import TamisError
 from tamis.finetune import TrainingSettings, finetune
 from tamis.finetune.examples import encode_selection, read_selection
-from tamis.finetune.run import WORK, last_checkpoint
+from tamis.finetune.work import WORK, last_checkpoint
 from tamis.lm.encode import Encoder
 from tamis.lm.templates import get_template
 from tamis.pool.rows import Row, to_table
@@ -39,7 +40,7 @@ def workers(out: Path) -> list[int]:
             words = (folder / "cmdline").read_text().split("\0")
         except OSError:
             continue
-        if str(out / WORK / "job.json") in words and "torch.distributed.run" not in words:
+        if str(out / WORK / "job.json") in words and "tamis.finetune.agent" not in words:
             found.append(int(folder.name))
     return found
 
@@ -58,21 +59,28 @@ def test_a_killed_training_goes_on_and_learns_the_same(
     selected: Path,
     small_model: Path,
     tmp_path: Path,
+    bucket: str,
     plain_training: Any,
     small_causal_model: Any,
 ) -> None:
-    out = tmp_path / "tuned"
+    out, workspace = tmp_path / "tuned", bucket if killed == "everything" else ""
     settings = TrainingSettings(
         batch_size=2, max_steps=6, learning_rate=3e-4, zero_stage=stage, processes=2, checkpoint_every=2
     )
-    begun = lambda: last_checkpoint(out / WORK)  # noqa: E731
+
+    def begun() -> bool:
+        if workspace:
+            return any(name.endswith("complete.json") for name, _ in store.list_keys(workspace))
+        return last_checkpoint(out / WORK) is not None
+
     if killed == "everything":
         code = (
             "import sys; from pathlib import Path; from tamis.finetune import *;"
             "finetune(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]),"
-            " TrainingSettings.model_validate_json(sys.argv[4]), template='chat')"
+            " TrainingSettings.model_validate_json(sys.argv[4]), template='chat', workspace=sys.argv[5])"
         )
         command = [sys.executable, "-c", code, str(selected), str(small_model), str(out), settings.model_dump_json()]
+        command.append(workspace)
         process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
         until(begun)
         assert len(workers(out)) == 2
@@ -98,8 +106,11 @@ def test_a_killed_training_goes_on_and_learns_the_same(
     assert not (out / "training.json").exists()
     assert not (out / "config.json").exists()  # nothing that looks like a model
 
-    result = finetune(selected, str(small_model), out, settings, template="chat")
+    if workspace:
+        out = tmp_path / "another machine"
+    result = finetune(selected, str(small_model), out, settings, template="chat", workspace=workspace)
     assert (out / "training.json").exists()
+    assert (out / "config.json").exists() is not bool(workspace)
     assert not (out / WORK).exists()
     assert result.steps == len(result.losses) == 6
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-import torch
 
 from tamis.errors import TamisError, UserError
 from tamis.finetune import TrainingSettings, finetune
 from tamis.finetune.examples import read_selection
-from tamis.finetune.run import WORK, last_checkpoint, publish, read_result, work_folder
+from tamis.finetune.result import read_result
+from tamis.finetune.work import WORK, last_checkpoint, move_model, work_folder
 from tamis.lm.engine import Engine
 from tamis.lm.load import load
 from tamis.lm.observations import Loss
@@ -144,7 +144,7 @@ class TestWorkFolder:
             (model / name).touch()
         moved: list[str] = []
         monkeypatch.setattr("os.replace", lambda source, target: moved.append(Path(target).name))
-        publish(model, tmp_path)
+        move_model(model, tmp_path)
         assert moved[-1] == "config.json"
         assert len(moved) == 4
 
@@ -172,9 +172,10 @@ def test_a_training_from_beginning_to_end(selected: Path, small_model: Path, tmp
 
     # It is a model like any other, in the type that it was trained in, and it has learned the rows.
     engine_of = {
-        name: Engine(load(str(folder)), "chat", 96) for name, folder in (("before", small_model), ("after", out))
+        name: Engine(load(str(folder), "float32"), "chat", 96)
+        for name, folder in (("before", small_model), ("after", out))
     }
-    assert engine_of["after"].lm.model.dtype == torch.float32
+    assert json.loads((out / "config.json").read_text())["dtype"] == "float32"
     rows = read_selection(selected)[:7]
     losses = {n: e.observe(rows, {"loss": Loss("answer+end")})["loss"].mean() for n, e in engine_of.items()}
     assert losses["after"] < 0.6 * losses["before"]

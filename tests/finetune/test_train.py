@@ -1,6 +1,8 @@
 """The training process itself, in this process: every stage learns exactly what a plain loop learns."""
 
 import json
+import os
+import pickle
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,6 +71,7 @@ def train(
             "gpu": False,
             "work": str(tmp_path),
             "resume": resume,
+            "checkpoints": None,
         }
         (tmp_path / "job.json").write_text(json.dumps(job))
         main(tmp_path / "job.json")
@@ -142,16 +145,38 @@ def test_a_training_that_runs_away_is_ended(stage: int, said: str, train: Any, t
     assert not (tmp_path / "result.json").exists()
 
 
-def test_a_resumed_training_goes_on_exactly(
-    train: Any, tmp_path: Path, reference: tuple[list[float], dict[str, Any]]
-) -> None:
-    whole = tmp_path / "checkpoint-4"
-    train(SETTINGS.model_copy(update={"checkpoint_every": 4, "zero_stage": 1}))
-    # The last step is a checkpoint too, and only the newest is kept; so go on from the first by asking for it alone.
+@pytest.mark.parametrize(
+    ("stage", "dtype", "method"),
+    [(0, "float32", "full"), (1, "bfloat16", "full"), (2, "float32", "lora"), (3, "bfloat16", "full")],
+)
+def test_a_checkpoint_gives_back_everything(stage: int, dtype: str, method: str, train: Any, tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"checkpoint_every": 4, "zero_stage": stage, "method": method})
+    first = train(settings, dtype=dtype)
+    # The last step is a checkpoint too, and only the newest is kept.
     assert [c.name for c in tmp_path.glob("checkpoint-*")] == ["checkpoint-5"]
     assert (tmp_path / "checkpoint-5" / "whole").exists()
     assert not list(tmp_path.glob("checkpoint-5/*.safetensors"))  # the weights are in DeepSpeed's files, once
-    assert not whole.exists()
+    weights = (tmp_path / "model" / "model.safetensors").read_bytes()
+    again = train(settings, dtype=dtype, resume=str(tmp_path / "checkpoint-5"))
+    assert again["losses"] == first["losses"]
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == weights
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from deepspeed.runtime.checkpoint_engine.torch_checkpoint_engine import TorchCheckpointEngine
+
+    from tamis.finetune.train import read_no_code
+
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    torch.save({"module": Evil()}, tmp_path / "mp_rank_00_model_states.pt")
+    monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "0")  # and as it was before, afterwards
+    read_no_code()
+    with pytest.raises(pickle.UnpicklingError, match="posix.mkdir"):
+        TorchCheckpointEngine().load(str(tmp_path / "mp_rank_00_model_states.pt"))
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_model_that_deepspeed_does_not_train_is_refused(alone: Callable[[], None]) -> None:
@@ -161,7 +186,7 @@ def test_a_model_that_deepspeed_does_not_train_is_refused(alone: Callable[[], No
 
     alone()
     deepspeed.init_distributed(dist_backend="gloo")
-    watch = Watch(processes=1)
+    watch = Watch(processes=1, location=None)
     watch.trainer = SimpleNamespace(model_wrapped=torch.nn.Linear(2, 2))  # type: ignore[assignment]
     with pytest.raises(RuntimeError, match="Linear in 1 processes would train, not DeepSpeed in 1"):
         watch.on_train_begin(None, None, None)

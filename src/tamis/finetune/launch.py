@@ -1,7 +1,9 @@
-"""Starts the training processes with torchrun, on this machine and without a network."""
+"""Starts the training processes of this machine with torchrun: alone and without a network, or with other machines."""
 
+import ctypes
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -9,12 +11,14 @@ from pathlib import Path
 
 from tamis.errors import TamisError
 
+PARENT = "TAMIS_PARENT"
+"""Variable that tells a process which one started it."""
 _ERROR = re.compile(r"^([\w.]*(?:Error|Exception|Interrupt|Exit)\b)(:.*)?$")
 _NOISE = re.compile(r"ChildFailedError|elastic|torch/distributed/run|^[-=\s<>]*$|^\[?[EWI]\d{4} ")
 _RANK = re.compile(r"^\[rank\d+\]:\s?")
 
 
-def environment(processes: int, gpu: bool) -> dict[str, str]:
+def environment(processes: int, gpu: bool, alone: bool = True) -> dict[str, str]:
     """Environment of the training processes; what the user has set stays."""
     own = dict(os.environ)
     defaults = {
@@ -23,28 +27,39 @@ def environment(processes: int, gpu: bool) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
     }
     if not gpu:
-        # Loopback, because a container's own host name often resolves to nothing. The allocator keeps freed buffers,
-        # which otherwise go back to the system and are zeroed again for every step.
-        defaults |= {"DS_ACCELERATOR": "cpu", "GLOO_SOCKET_IFNAME": "lo"}
-        defaults |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1"}
+        # The allocator keeps freed buffers, which otherwise go back to the system and are zeroed again for every step.
+        defaults |= {"DS_ACCELERATOR": "cpu", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1"}
+        if alone:  # loopback, because a container's own host name often resolves to nothing
+            defaults |= {"GLOO_SOCKET_IFNAME": "lo"}
     return defaults | own
 
 
-def launch(module: str, arguments: Sequence[str], *, processes: int, gpu: bool, log: Path, held: int) -> None:
+def launch(
+    module: str,
+    arguments: Sequence[str],
+    *,
+    processes: int,
+    gpu: bool,
+    log: Path,
+    held: int | None = None,
+    rendezvous: Sequence[str] = (),
+) -> None:
     """Runs a module in several processes and waits for them; what they print goes to the log and to stderr.
 
     Args:
         module: The module to run.
         arguments: Its command line.
-        processes: How many.
+        processes: How many on this machine.
         gpu: Whether they use GPUs.
         log: Gets all that they print.
         held: A file descriptor to keep open as long as they run (the lock of the folder).
+        rendezvous: torchrun's options by which several machines find each other; none if this one is alone.
 
     Raises:
         TamisError: One of them failed; says the last error that it printed, and where the rest is.
     """
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+    alone = ("--standalone", "--local-addr", "127.0.0.1")
+    command = [sys.executable, "-m", "tamis.finetune.agent", *(rendezvous or alone)]
     command += ["--nproc-per-node", str(processes), "-m", module, *arguments]
     with log.open("w") as kept:
         process = subprocess.Popen(
@@ -54,8 +69,8 @@ def launch(module: str, arguments: Sequence[str], *, processes: int, gpu: bool, 
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env=environment(processes, gpu),
-            pass_fds=[held],
+            env=environment(processes, gpu, alone=not rendezvous) | {PARENT: str(os.getpid())},
+            pass_fds=[] if held is None else [held],
         )
         assert process.stdout
         try:
@@ -70,6 +85,17 @@ def launch(module: str, arguments: Sequence[str], *, processes: int, gpu: bool, 
             raise
     if code:
         raise TamisError(f"the training failed: {reason(log.read_text(errors='replace'))} (all of it: {log})")
+
+
+def end_with_parent() -> None:
+    """Has this process killed as soon as the one that started it is no more, however that ended; on Linux.
+
+    If that is so already, as after a long import, it ends here.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    if os.environ.get(PARENT, str(os.getppid())) != str(os.getppid()):
+        sys.exit("the process that started this one is no more")
 
 
 def reason(text: str) -> str:

@@ -1,67 +1,19 @@
-"""The fine-tune step: checks everything, starts the training processes, and keeps their result whole or not at all."""
+"""The fine-tune step: checks everything, has the model trained, and keeps the result whole or not at all."""
 
-import fcntl
-import json
-import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tamis import store
 from tamis.errors import TamisError, UserError
-from tamis.finetune.examples import Examples, encode_selection, learned, read_selection, write_encoded
-from tamis.finetune.launch import launch
+from tamis.finetune import checkpoints, work
+from tamis.finetune.examples import encode_selection, read_selection, write_encoded
+from tamis.finetune.result import RESULT, Training, content, counts, read_result
 from tamis.finetune.settings import TrainingSettings
+from tamis.finetune.workspace import Workspace, hold
 from tamis.pool.shards import combined_digest, difference, write_json
 from tamis.settings import nearest
-
-RESULT = "training.json"
-WORK = ".training"
-
-
-@dataclass(frozen=True)
-class Training:
-    """A finished training.
-
-    Attributes:
-        folder: The tuned model.
-        losses: Mean loss of the answer tokens in each step, nats.
-        rows: Rows that were trained on.
-        skipped: Rows that could not be, with counts by reason.
-        cut: Rows that lost their end to max_length.
-        steps: Optimizer steps.
-        tokens: Tokens read, all epochs, without padding.
-        answer_tokens: Tokens of one epoch that were learned.
-        seconds: The training itself.
-        total_seconds: With the start of the processes and the saving.
-        tokens_per_second: Tokens read by all processes in a second of the training itself.
-        peak_memory_mib: Of the process that needed most: its GPU's memory, or resident memory without one.
-        settings: How it was trained.
-        identity: What it was made from.
-    """
-
-    folder: Path
-    losses: list[float]
-    rows: int
-    skipped: dict[str, int]
-    cut: int
-    steps: int
-    tokens: int
-    answer_tokens: int
-    seconds: float
-    total_seconds: float
-    tokens_per_second: float
-    peak_memory_mib: int
-    settings: dict[str, Any]
-    identity: dict[str, Any]
-
-    @property
-    def final_loss(self) -> float:
-        """Loss of the last step."""
-        return self.losses[-1]
 
 
 def finetune(
@@ -70,34 +22,31 @@ def finetune(
     """Fine-tunes a model on a selection.
 
     A folder that holds the same training already is used as it is; one in which it was interrupted goes on from its
-    last whole checkpoint.
+    last checkpoint (see `TrainingSettings.checkpoint_every`). With a workspace both hold for the same training
+    anywhere.
 
     Args:
-        selected: A Parquet file of rows, or a folder with `selected.parquet`.
+        selected: The arm's folder that `select` wrote, or a Parquet file of rows.
         model: A model's folder, a hub id, or `demo`.
-        out: Gets the tuned model and, last, `training.json`; without that file it is incomplete.
+        out: Gets the tuned model and, last, `training.json`; without that file it is incomplete. With a workspace it
+            gets only that file, which says where the model is.
         settings: How to train.
         template: How conversations are written.
-        workspace: Where the tuned model is to live by reference.
+        workspace: URI that gets checkpoints and the tuned model, see `tamis.finetune.workspace`.
 
     Raises:
         UserError: No row to train on, no such model, or `out` holds something else.
         TamisError: The training failed; says where its log is.
     """
-    import torch
     from transformers import AutoConfig, AutoTokenizer
 
     from tamis.lm.encode import Encoder
     from tamis.lm.load import digest, resolve
     from tamis.lm.templates import get_template
 
-    if workspace:
-        raise UserError("workspace: a tuned model cannot be kept there yet; leave it empty")
     started = time.monotonic()
-    gpus = torch.cuda.device_count()
-    processes = settings.processes or gpus or 1
-    if gpus and processes > gpus:
-        raise UserError(f"training.processes is {processes}, but this machine has {gpus} GPUs")
+    check_workspace(settings, workspace)
+    here, gpu = machine(settings)
     rows = read_selection(selected)
     where = resolve(model)
     try:
@@ -107,15 +56,18 @@ def finetune(
         raise UserError(f"model '{model}' cannot be loaded: {str(error).strip().splitlines()[0]}") from error
     check_targets(config, settings)
     version = digest(Path(where)) if Path(where).is_dir() else str(getattr(config, "_commit_hash", ""))
-    dtype = training_type(settings)
+    dtype = training_type(settings, gpu)
+    placement = {"processes", "checkpoint_every", "launcher", "nodes", "trainjob"}
+    processes = here * settings.nodes
     identity = {
         "rows": combined_digest(row.id for row in rows),
         "model": version,
         "template": template,
         "processes": processes,
-        "settings": settings.model_dump(mode="json", exclude={"processes", "checkpoint_every"}) | {"dtype": dtype},
+        "settings": settings.model_dump(mode="json", exclude=placement) | {"dtype": dtype},
     }
-    done = finished(out, identity)
+    place = Workspace(workspace, identity) if workspace else None
+    done = finished(out, identity, place)
     if done:
         return done
     window = int(getattr(config.get_text_config(), "max_position_embeddings", 0) or tokenizer.model_max_length)
@@ -124,50 +76,82 @@ def finetune(
     if not examples.rows:
         why = "; ".join(f"{count} x {reason}" for reason, count in examples.skipped.items()) or "it is empty"
         raise UserError(f"{selected} has no row to train on: {why}")
+    job = {
+        "model": where,
+        "dtype": dtype,
+        "settings": settings.model_dump(mode="json", exclude={"trainjob"}) | {"learning_rate": settings.rate},
+        "processes": processes,
+        "gpu": gpu,
+        "identity": identity,
+        "counts": counts(examples),
+    }
     try:
-        with work_folder(out, identity) as (work, held):
-            job = {
-                "model": where,
-                "dtype": dtype,
-                "settings": settings.model_dump(mode="json"),
-                "processes": processes,
-                "gpu": bool(gpus),
-                "work": str(work),
-                "resume": last_checkpoint(work),
-            }
-            write_json(work / "job.json", job)
-            write_encoded(work / "rows.parquet", examples.rows)
-            if not (work / "result.json").exists():  # it does where only the moving of the files failed
-                launch(
-                    "tamis.finetune.train",
-                    [str(work / "job.json")],
-                    processes=processes,
-                    gpu=bool(gpus),
-                    log=work / "training.log",
-                    held=held,
-                )
-            result = json.loads((work / "result.json").read_text())
-            content = summary(result, examples, settings, identity) | {
-                "resumed_from": job["resume"] and Path(str(job["resume"])).name,
-                "total_seconds": round(time.monotonic() - started, 2),
-            }
-            publish(work / "model", out)
-            write_json(out / RESULT, content)
+        with work.work_folder(out, identity) as (folder, lock):
+            write_encoded(folder / work.ROWS, examples.rows)
+            job["work"] = str(folder)
+            if not place:
+                job |= {"resume": work.last_checkpoint(folder), "checkpoints": None}
+                told = content(job, work.train(job, here=here, held=lock), started)
+                work.move_model(folder / work.MODEL, out)
+                write_json(out / RESULT, told)
+            elif settings.launcher == "trainjob":
+                from tamis.finetune.trainjob import launch
+
+                launch.train(place, job, settings, model=model)
+                place.point(out)
+            else:
+                with hold(place.checkpoints) as claim:
+                    if not place.finished():  # by another run, while this one waited for it
+                        job["resume"] = checkpoints.restore(place.checkpoints, folder, range(here))
+                        job["checkpoints"] = place.checkpoints
+                        told = content(job, work.train(job, here=here, held=lock), started)
+                        claim.check()
+                        place.publish(folder / work.MODEL, told)
+                place.point(out)
     except OSError as error:
         raise TamisError(
             f"{out} cannot be written: {error.strerror or error}; free some space or choose --out"
         ) from error
-    shutil.rmtree(out / WORK, ignore_errors=True)
-    return _training(out, content)
+    shutil.rmtree(out / work.WORK, ignore_errors=True)
+    return read_result(out)
 
 
-def training_type(settings: TrainingSettings) -> str:
+def check_workspace(settings: TrainingSettings, workspace: str) -> None:
+    """Refuses nodes without a store that all of them reach: they share nothing else.
+
+    Raises:
+        UserError: There is none.
+    """
+    if settings.launcher == "trainjob" and not (workspace and store.parse(workspace).kind == "s3"):
+        raise UserError("training.launcher=trainjob needs a workspace in a store, such as s3://bucket/prefix")
+
+
+def machine(settings: TrainingSettings) -> tuple[int, bool]:
+    """Processes on each machine that will train, and whether they use GPUs.
+
+    Raises:
+        UserError: This machine has fewer GPUs.
+    """
+    if settings.launcher == "trainjob":
+        gpus = settings.trainjob.gpus
+    else:
+        import torch
+
+        gpus = torch.cuda.device_count()
+    if gpus and settings.processes > gpus:
+        raise UserError(f"training.processes is {settings.processes}, but there are {gpus} GPUs on each machine")
+    return settings.processes or gpus or 1, bool(gpus)
+
+
+def training_type(settings: TrainingSettings, gpu: bool) -> str:
     """The type to compute and to save in, by name; see `TrainingSettings.dtype`."""
-    if settings.dtype != "auto":
-        return settings.dtype
+    if settings.dtype != "auto" or not gpu:
+        return settings.dtype if settings.dtype != "auto" else "float32"
+    if settings.launcher == "trainjob":  # of GPUs that are elsewhere
+        return "bfloat16"
     import torch
 
-    return "bfloat16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
 
 
 def check_targets(config: Any, settings: TrainingSettings) -> None:
@@ -191,105 +175,26 @@ def check_targets(config: Any, settings: TrainingSettings) -> None:
             )
 
 
-def finished(out: Path, identity: dict[str, Any]) -> Training | None:
-    """The training that a folder holds, None where there is nothing or an unfinished one.
+def finished(out: Path, identity: dict[str, Any], place: Workspace | None) -> Training | None:
+    """The training that a folder or its workspace holds, None where there is nothing or an unfinished one.
 
     Raises:
-        UserError: It holds another training, or files that are not ours.
+        UserError: The folder holds another training, or files that are not ours.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; choose another --out")
     if (out / RESULT).exists():
-        content = read_result(out)
-        if content.identity != identity:
-            raise UserError(
-                f"{out} was trained with {difference(content.identity, identity)}; choose another --out, or delete it"
-            )
-        return content
-    if out.exists() and not (out / WORK).exists() and any(out.iterdir()):
+        found = read_result(out)
+        there = {"model_uri": found.model_uri, **found.identity}
+        wanted = {"model_uri": place and place.model, **identity}
+        if there != wanted:
+            raise UserError(f"{out} was trained with {difference(there, wanted)}; choose another --out, or delete it")
+        if not place or place.finished():
+            return found
+    elif out.exists() and not (out / work.WORK).exists() and any(out.iterdir()):
         raise UserError(f"{out} holds files of something else; choose an empty --out")
+    if place and place.finished():
+        place.point(out)
+        shutil.rmtree(out / work.WORK, ignore_errors=True)
+        return read_result(out)
     return None
-
-
-def read_result(out: Path) -> Training:
-    """Reads what a finished training left.
-
-    Raises:
-        UserError: The training in that folder did not finish.
-    """
-    try:
-        return _training(out, json.loads((out / RESULT).read_text()))
-    except FileNotFoundError:
-        raise UserError(f"{out} holds no finished training ({RESULT} is missing); run the step again") from None
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{out / RESULT} is not what a training writes; delete the folder and train again") from error
-
-
-def _training(out: Path, content: dict[str, Any]) -> Training:
-    return Training(folder=out, **{name: content[name] for name in Training.__dataclass_fields__ if name != "folder"})
-
-
-@contextmanager
-def work_folder(out: Path, identity: dict[str, Any]) -> Iterator[tuple[Path, int]]:
-    """The private folder of an unfinished training, locked as long as anyone trains in it.
-
-    Yields:
-        The folder, and the descriptor that holds its lock.
-
-    Raises:
-        UserError: Another process trains there, or it has checkpoints of another training.
-    """
-    work = out / WORK
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another process is training into {out}; wait for it, or choose another --out") from None
-        made = work / "identity.json"
-        before = json.loads(made.read_text()) if made.exists() else identity
-        if before != identity and last_checkpoint(work):
-            raise UserError(
-                f"{out} holds checkpoints of a training with {difference(before, identity)}; "
-                "choose another --out, or delete it"
-            )
-        write_json(made, identity)
-        last = last_checkpoint(work)
-        if before != identity:
-            (work / "result.json").unlink(missing_ok=True)
-        for left in work.glob("checkpoint-*"):
-            if str(left) != last:
-                shutil.rmtree(left, ignore_errors=True)
-        yield work, lock.fileno()
-
-
-def last_checkpoint(work: Path) -> str | None:
-    """The newest checkpoint that every process finished writing."""
-    whole = [file.parent for file in work.glob("checkpoint-*/whole")]
-    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
-
-
-def publish(model: Path, out: Path) -> None:
-    """Moves a model's files into their folder; the configuration last, so that it is no model before."""
-    for file in sorted(model.iterdir(), key=lambda file: file.name == "config.json"):
-        os.replace(file, out / file.name)
-
-
-def summary(
-    result: dict[str, Any], examples: Examples, settings: TrainingSettings, identity: dict[str, Any]
-) -> dict[str, Any]:
-    """The content of `training.json`."""
-    return {
-        "losses": result["losses"],
-        "rows": len(examples.rows),
-        "skipped": examples.skipped,
-        "cut": examples.cut,
-        "steps": result["steps"],
-        "tokens": result["tokens"],
-        "answer_tokens": sum(len(learned(row)) for row in examples.rows),
-        "seconds": round(result["seconds"], 2),
-        "tokens_per_second": round(result["tokens"] / result["seconds"], 1),
-        "peak_memory_mib": result["peak_memory_mib"],
-        "settings": settings.model_dump(mode="json") | {"learning_rate": settings.rate},
-        "identity": identity,
-    }

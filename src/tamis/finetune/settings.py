@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from tamis.finetune.trainjob.settings import TrainJobSettings
 from tamis.settings import Settings
 
 
@@ -46,9 +47,21 @@ class TrainingSettings(Settings):
     lora_targets: tuple[str, ...] = ()
     """Names of the linear layers that get one, such as q_proj; all but the head if empty."""
     processes: Annotated[int, Field(ge=0)] = 0
-    """Processes on this machine; 0 takes its GPUs, or 1 without."""
+    """Processes on each machine; 0 takes its GPUs, or 1 without."""
+    launcher: Literal["in-pod", "trainjob"] = "in-pod"
+    """Train where this step runs, or on nodes of their own through a Kubeflow Trainer `TrainJob`."""
+    nodes: Annotated[int, Field(ge=1)] = 1
+    """Machines; more than one needs the launcher trainjob."""
+    trainjob: TrainJobSettings = TrainJobSettings()
+    """Where and how a TrainJob's nodes run."""
     checkpoint_every: Annotated[int, Field(ge=0)] = 0
     """Steps between checkpoints, from which an interrupted run goes on; 0 keeps none."""
+
+    @model_validator(mode="after")
+    def _several_nodes(self) -> "TrainingSettings":
+        if self.nodes > 1 and self.launcher == "in-pod":
+            raise ValueError("nodes: more than one needs launcher=trainjob")
+        return self
 
     @property
     def rate(self) -> float:

@@ -4,13 +4,12 @@ The Hugging Face Trainer drives a DeepSpeed engine. The loss of a step is the me
 whatever their batch or process, so neither accumulation nor the number of processes changes what is learned.
 """
 
-import ctypes
 import inspect
 import json
 import math
+import os
 import resource
 import shutil
-import signal
 import sys
 import time
 from pathlib import Path
@@ -20,14 +19,19 @@ import deepspeed
 import deepspeed.ops
 import torch
 import transformers
+from deepspeed.runtime.fp16.loss_scaler import LossScaler
+from deepspeed.runtime.zero.config import ZeroStageEnum
+from deepspeed.utils.tensor_fragment import fragment_address
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.trainer_callback import PrinterCallback
 
+from tamis.finetune import checkpoints
 from tamis.finetune.batch import check_packing, collate, summed_loss
 from tamis.finetune.examples import read_encoded
+from tamis.finetune.launch import end_with_parent
 from tamis.finetune.plan import plan, share
 from tamis.finetune.save import gather, merge_adapters, save
 from tamis.finetune.settings import TrainingSettings
@@ -79,8 +83,9 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
     trainer: AnswerTrainer
 
-    def __init__(self, processes: int) -> None:  # noqa: D107
+    def __init__(self, processes: int, location: str | None) -> None:  # noqa: D107
         self.processes = processes
+        self.location = location
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Refuses a training that is not the one that was asked for."""
@@ -103,14 +108,23 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             print(f"step {step}/{state.max_steps}: loss {logs['loss']:.4f}", flush=True)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Marks the checkpoint as whole when every process has written its part, then removes the older ones."""
-        torch.distributed.barrier()
-        if state.is_world_process_zero:
-            newest = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        """Marks the checkpoint as whole when every process has written its part, then removes the older ones.
+
+        One that was sent to a store is not kept here.
+        """
+        barrier = torch.distributed.barrier
+        newest = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        barrier()
+        if self.location:
+            rank = torch.distributed.get_rank()
+            checkpoints.publish(newest, self.location, state.global_step, rank, self.processes, barrier)
+        elif state.is_world_process_zero:
             (newest / WHOLE).touch()
+        if state.is_local_process_zero:
             for other in newest.parent.glob("checkpoint-*"):
-                if other != newest:
+                if self.location or other != newest:
                     shutil.rmtree(other)
+        barrier()
 
 
 def deepspeed_config(settings: TrainingSettings, processes: int, bf16: bool) -> dict[str, Any]:
@@ -188,6 +202,25 @@ def load(job: dict[str, Any], settings: TrainingSettings) -> Any:
     return get_peft_model(model, adapters, autocast_adapter_dtype=False)  # master weights are DeepSpeed's business
 
 
+def read_no_code() -> None:
+    """Lets torch read tensors and plain values only, whoever asks.
+
+    DeepSpeed reads its checkpoints as pickles, which may run whatever is in them, and they may come from a store that
+    others write. The few plain classes that it puts into them, besides what torch allows, are allowed by name.
+    """
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    torch.serialization.add_safe_globals([LossScaler, ZeroStageEnum, fragment_address])
+
+
+def same_step(resume: str | None, device: str) -> None:
+    """Refuses to go on from different checkpoints, as nodes may find them while one of them is still being removed."""
+    step = float(resume.rpartition("-")[2]) if resume else 0.0
+    steps = torch.tensor([step, -step], device=device)
+    torch.distributed.all_reduce(steps, torch.distributed.ReduceOp.MAX)
+    if steps[0] != -steps[1]:
+        raise RuntimeError(f"the nodes would go on from different steps ({step:.0f} here); start them again")
+
+
 def peak_memory(gpu: bool) -> int:
     """MiB that the process with the most memory had at most: of its GPU, or resident."""
     own = torch.cuda.max_memory_allocated() if gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -198,8 +231,8 @@ def peak_memory(gpu: bool) -> int:
 
 def main(job_file: Path) -> None:
     """Trains as the job says and leaves the model in its work folder; process 0 writes `result.json` there, last."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # ends with torchrun, also where torchrun could not end it
+    end_with_parent()
+    read_no_code()
     job = json.loads(job_file.read_text())
     settings = TrainingSettings.model_validate(job["settings"])
     work, processes = Path(job["work"]), job["processes"]
@@ -210,11 +243,12 @@ def main(job_file: Path) -> None:
     args = arguments(settings, job, len(steps))
     # Before the model is loaded: ZeRO stage 3 shares it out while it loads, and needs to know among whom.
     deepspeed.init_distributed(dist_backend="nccl" if job["gpu"] else "gloo")
+    same_step(job["resume"], f"cuda:{args.local_process_index}" if job["gpu"] else "cpu")
     torch.manual_seed(settings.seed)
     model = load(job, settings)
     tokenizer = AutoTokenizer.from_pretrained(job["model"], trust_remote_code=False)
 
-    watch = Watch(processes)
+    watch = Watch(processes, job["checkpoints"])
     trainer = AnswerTrainer(model=model, args=args, callbacks=[watch])
     watch.trainer = trainer
     trainer.remove_callback(PrinterCallback)

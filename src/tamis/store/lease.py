@@ -53,12 +53,14 @@ class Claim:
 
 
 @contextmanager
-def claim(uri: Where, run: str = "") -> Iterator[Claim]:
+def claim(uri: Where, run: str = "", patience: float = 0.0) -> Iterator[Claim]:
     """Holds an output location for a block.
 
     Args:
         uri: A file or folder, in S3 or on this machine, that only this run may write.
         run: Shown to whoever else wants it.
+        patience: Seconds to wait for a holder in S3 that gives no sign of life: a rerun on another machine comes while
+            the claim of a killed one is still fresh, and needs a little more than `TTL`.
 
     Raises:
         UserError: Another run holds it; says which, where and since when.
@@ -68,7 +70,7 @@ def claim(uri: Where, run: str = "") -> Iterator[Claim]:
     if place.kind == "hub":
         raise UserError(f"{place}: a hub repository is never written")
     held = Claim(str(place))
-    with _held_object(place, run, held) if place.kind == "s3" else _held_file(place, run):
+    with _held_object(place, run, held, patience) if place.kind == "s3" else _held_file(place, run):
         yield held
 
 
@@ -93,12 +95,12 @@ def _process(pid: int) -> list[str]:
         return []
 
 
-def _dead(other: dict[str, Any]) -> bool:
-    """Whether the holder was a process of this machine that is no more."""
+def _alive(other: dict[str, Any]) -> bool | None:
+    """Whether the holder, a process of this machine, still runs; None if it is of another machine."""
     mine, theirs = _process(os.getpid()), other.get("process")
     if not mine or not isinstance(theirs, list) or theirs[:2] != mine[:2] or not isinstance(other.get("pid"), int):
-        return False
-    return _process(other["pid"]) != theirs
+        return None
+    return _process(other["pid"]) == theirs
 
 
 def _held_by(place: Uri, data: bytes) -> UserError:
@@ -152,10 +154,10 @@ def _locked(place: Uri, path: Path) -> int:
 
 
 @contextmanager
-def _held_object(place: Uri, run: str, held: Claim) -> Iterator[None]:
+def _held_object(place: Uri, run: str, held: Claim, patience: float) -> Iterator[None]:
     lease = Uri("s3", place.root, f"{place.path}.lease")
     data = json.dumps(_identity(run)).encode()
-    etag = _acquire(place, lease, data)
+    etag = _acquire(place, lease, data, patience)
     done = threading.Event()
 
     def beat() -> None:
@@ -193,9 +195,10 @@ def _is_ours(lease: Uri, data: bytes) -> bool:
         return False
 
 
-def _acquire(place: Uri, lease: Uri, data: bytes) -> str:
+def _acquire(place: Uri, lease: Uri, data: bytes, patience: float) -> str:
     condition = {"If-None-Match": "*"}
-    for _ in range(5):
+    end, age, tries = time.monotonic() + patience, 0.0, 0
+    while tries < 5:
         try:
             return s3.put(lease, data, condition)
         except Conflict:
@@ -204,10 +207,17 @@ def _acquire(place: Uri, lease: Uri, data: bytes) -> str:
             there, other = s3.stat(lease), s3.get(lease)
         except Missing:  # released between the two
             condition = {"If-None-Match": "*"}
+            tries += 1
             continue
         if other == data:  # our own try got there, only its answer was lost
             return there.etag
-        if there.age <= TTL and not _dead(_load(other)):
-            raise _held_by(place, other)
+        alive = _alive(_load(other))
+        if there.age <= TTL and alive is not False:
+            if alive or there.age < age or time.monotonic() >= end:  # the second: it was renewed meanwhile
+                raise _held_by(place, other)
+            age = there.age
+            time.sleep(TTL / 30)
+            continue
         condition = {"If-Match": f'"{there.etag}"'}  # of several that take it over one succeeds
+        tries += 1
     raise TamisError(f"cannot claim {place}: it changes hands all the time; run again")

@@ -1,0 +1,1 @@
+"""Training on nodes of their own, through a Kubeflow Trainer `TrainJob`."""
