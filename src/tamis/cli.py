@@ -212,10 +212,22 @@ def _values(changes: Sequence[str]) -> dict[str, Any]:
 
 
 def _demo(args: Any) -> None:
+    """Through a store of its own, as a run on a cluster goes: rows, models and the release are in S3."""
     from importlib.resources import files
 
+    from tamis import store
+    from tamis.store import server
+
     quickstart = Path(str(files("tamis.pipelines") / "select_and_finetune" / "quickstart"))
-    _pipeline(quickstart / "run.yaml", [f"{key}={quickstart / value}" for key, value in DEMO_FILES.items()], args.out)
+    folder, bucket = args.out / "store", f"s3://{server.BUCKET}"
+    with server.running(folder) as at:
+        store.use(at)
+        changes = [f"workspace={bucket}/demo", "release=quickstart/{digest}"]
+        for key, name in DEMO_FILES.items():
+            store.write_file(f"{bucket}/quickstart/{name}", quickstart / name)
+            changes.append(f"{key}={bucket}/quickstart/{name}")
+        _pipeline(quickstart / "run.yaml", changes, args.out)
+    print(f"The store was {folder}; `tamis store up --dir {folder}` starts it again")
 
 
 DEMO_FILES = {"pool": "pool.jsonl", "target": "target.jsonl", "heldout": "heldout.jsonl"}

@@ -1,4 +1,4 @@
-"""A double of the Kubeflow Pipelines API server: it speaks v2beta1 over HTTP and has the real server's refusals."""
+"""A small run, and a double of the Kubeflow Pipelines API server: it speaks v2beta1 and has the real refusals."""
 
 import json
 import re
@@ -8,11 +8,15 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import kfp_server_api as kfp
 import pytest
+import yaml
+
+from tamis import store
 
 CLIENT = kfp.ApiClient()
 
@@ -219,3 +223,33 @@ def kfp_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[KfpServer]:
     yield server
     http.shutdown()
     http.server_close()
+
+
+@pytest.fixture
+def config(tmp_path: Path, small_model: Path, bucket: str) -> Path:
+    """A small run whose rows, models and release are in the store."""
+
+    def lines(name: str, start: int, stop: int) -> str:
+        rows = [
+            {"prompt": f"What comes after {i}?", "response": f"After {i} comes {i + 1}."} for i in range(start, stop)
+        ]
+        store.write_bytes(f"{bucket}/{name}", "".join(json.dumps(r) + "\n" for r in rows).encode())
+        return f"{bucket}/{name}"
+
+    values = {
+        "pool": lines("pool.jsonl", 0, 12),
+        "target": lines("target.jsonl", 20, 22),
+        "heldout": lines("heldout.jsonl", 30, 36),
+        "model": str(small_model),
+        "methods": ["length", "rds"],
+        "budget": "3",
+        "random_seeds": [0],
+        "preparation": {"shard_rows": 8},
+        "training": {"max_steps": 1, "batch_size": 2},
+        "workspace": f"{bucket}/work",
+        "release": "numbers/1",
+        "publication": {"only_if": "always", "arm": "rds"},
+    }
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path

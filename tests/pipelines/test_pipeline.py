@@ -4,47 +4,32 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
+from tamis.pipelines.build import compiled
 
+from tamis import store
 from tamis.cli import main
 from tamis.config import read_config
+from tamis.lm.load import resolve
 from tamis.preflight import check, fingerprint
+from tamis.store import Connection
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = ROOT / "pipelines" / "select_and_finetune"
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-
-    def lines(name: str, start: int, stop: int) -> str:
-        rows = [
-            {"prompt": f"What comes after {i}?", "response": f"After {i} comes {i + 1}."} for i in range(start, stop)
-        ]
-        (folder / name).write_text("".join(json.dumps(r) + "\n" for r in rows))
-        return str(folder / name)
-
-    values = {
-        "pool": lines("pool.jsonl", 0, 12),
-        "target": lines("target.jsonl", 20, 22),
-        "heldout": lines("heldout.jsonl", 30, 36),
-        "model": str(small_model),
-        "methods": ["length", "rds"],
-        "budget": "3",
-        "random_seeds": [0],
-        "preparation": {"shard_rows": 8},
-        "training": {"max_steps": 1, "batch_size": 2},
-    }
-    path = folder / "run.yaml"
-    path.write_text(yaml.safe_dump(values))
-    return path
-
-
-def test_the_whole_path_and_its_cache(config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_whole_path_from_the_store_and_back(
+    config: Path,
+    bucket: str,
+    s3: Connection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_planted")
     out = tmp_path / "out"
     assert main(["run", str(config), "--out", str(out)]) == 0
-    printed = capfd.readouterr().out
+    told = capfd.readouterr()
+    printed = told.out
     assert "| base |" in printed and "| rds | 3 |" in printed and "| random-0 | 3 |" in printed
     figures = json.loads((out / "report.json").read_text())
     assert set(figures["arms"]) == {"base", "random-0", "length", "rds"}
@@ -55,11 +40,39 @@ def test_the_whole_path_and_its_cache(config: Path, tmp_path: Path, capfd: pytes
         chosen = figures["arms"][arm]["selection"]
         assert sum(chosen["reasons"].values()) == 12 and chosen["selected"] == 3
 
-    # The same again only looks whether it is the same.
+    # The tuned models are in the workspace and nowhere else; the release is a model by its URI.
+    release = f"{bucket}/work/releases/numbers/1"
+    assert f"Release: {release}" in printed
+    assert not list(out.rglob("*.safetensors")) or {p.parent.name for p in out.rglob("*.safetensors")} == {"states"}
+    about = store.read_manifest(release).about
+    assert about["arm"] == "rds" and about["lineage"]["model"]["uri"].startswith(f"{bucket}/work/models/")
+    assert (Path(resolve(f"{release}/model")) / "training.json").exists()
+
+    # No key got into what people see, what is kept here or what is kept there.
+    secrets = [s3.secret_key.encode(), s3.access_key.encode(), b"hf_planted"]
+    kept = [path for path in out.rglob("*") if path.is_file()]
+    there = [name for name, _ in store.list_keys(bucket) if not name.endswith(".safetensors")]
+    texts = [path.read_bytes() for path in kept] + [store.read_bytes(f"{bucket}/{name}") for name in there]
+    texts += [text.encode() for text in (told.out, told.err, *compiled().values())]
+    assert len(kept) > 20 and len(there) > 20
+    assert not [text[:200] for text in texts for secret in secrets if secret in text]
+
+    # The same again only looks whether it is the same, and whether the release is there.
     before = {path.name for path in (out / "artifacts").iterdir()}
     assert main(["run", str(config), "--out", str(out)]) == 0
     fresh = [path for path in (out / "artifacts").iterdir() if path.name not in before]
-    assert {path.parent.name for folder in fresh for path in folder.rglob("executor_output.json")} == {"preflight"}
+    ran = {path.parent.name for folder in fresh for path in folder.rglob("executor_output.json")}
+    assert ran == {"preflight", "publish"}
+
+
+def test_a_wrong_key_is_said_before_anything_runs_and_not_shown(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted-secret")
+    assert main(["run", str(config), "--out", str(tmp_path / "out")]) == 2
+    told = capfd.readouterr().err
+    assert "the secret key does not fit the access key" in told and "planted" not in told
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
