@@ -12,6 +12,7 @@ import yaml
 from tamis.pipelines import kfp_api
 from tamis.pipelines.submit import COMPILED, object_uri, parameters, version_name
 
+from tamis import store
 from tamis.cli import main
 from tamis.config import RunConfig
 from tamis.errors import UserError
@@ -294,6 +295,17 @@ def test_a_schedule_is_made_left_alone_and_made_again(
     assert submit(config, "--recurring", "daily") == 2
     release = ("--set", "workspace=/releases", "--set", "release=model/{digest}")
     assert submit(config, *daily, *release) == 2 and "cannot fill in {digest}" in capsys.readouterr().err
+
+
+def test_a_new_object_becomes_the_pool_of_one_run(kfp_server: Any, config: Path, bucket: str) -> None:
+    """With a real store: the event names the object as S3 does, and its content decides whether there is a run."""
+    pool, event = f"{bucket}/new rows/café+1.jsonl", f"{bucket}/new+rows/caf%C3%A9%2B1.jsonl"
+    assert submit(config, "--object", event) == 2, "there is no such object"
+    for content, runs in ((ROW, 1), (ROW, 1), (ROW * 2, 2)):
+        store.write_bytes(pool, content.encode())
+        assert submit(config, "--object", event) == 0
+        assert len(kfp_server.runs) == runs
+    assert {run.runtime_config.parameters["pool"] for run in kfp_server.runs} == {pool}
 
 
 def test_the_key_of_a_new_object_is_decoded() -> None:
