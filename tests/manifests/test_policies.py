@@ -1,5 +1,6 @@
 """What the manifests may not do: run as root, open the network, hold a secret, have more rights than needed."""
 
+import copy
 import re
 import shlex
 import shutil
@@ -191,6 +192,16 @@ def test_jobs_run_commands_that_there_are(name: str, tmp_path: Path) -> None:
             args = _parser().parse_args(container["args"][1:])
             assert container["args"][0] == "tamis" and str(args.config) == "/etc/tamis/run.yaml"
             assert args.service_account == "tamis-runner" and args.namespace == "$(NAMESPACE)"
+
+
+def test_every_job_is_the_same_but_for_its_arguments() -> None:
+    """kustomize cannot share a Job between a base, a component and a Sensor; so that a change reaches all three:"""
+    found = [job["spec"] for name in OVERLAYS for manifest in overlay(name) for job in jobs(manifest)]
+    for spec in (copied := copy.deepcopy(found)):
+        del spec["template"]["metadata"]
+        (container,) = spec["template"]["spec"]["containers"]
+        del container["args"], container["name"]
+    assert len(copied) == 5 and all(spec == copied[0] for spec in copied)
 
 
 def test_an_event_becomes_the_pool() -> None:
