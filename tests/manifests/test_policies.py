@@ -14,8 +14,10 @@ from kustomize import KUBECTL, MANIFESTS, OVERLAYS, Manifest, build, jobs, overl
 from tamis.components import images
 from tamis.pipelines.submit import object_uri, parameters
 
+from tamis import settings
 from tamis.cli import _parser
 from tamis.config import read_config
+from tamis.finetune import TrainingSettings
 
 CLUSTER = {"Namespace", "ClusterQueue", "ResourceFlavor", "WorkloadPriorityClass"}
 IMAGE = re.compile(r"^[a-z0-9./-]+(:[0-9][\w.-]*|@sha256:[0-9a-f]{64})$")
@@ -183,9 +185,13 @@ def test_the_order_of_a_sync(name: str) -> None:
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_jobs_run_commands_that_there_are(name: str, tmp_path: Path) -> None:
     config = MANIFESTS / "overlays" / name / "run.yaml"
-    parameters(read_config(config, []))
+    presets = MANIFESTS / "base" / "pools.yaml"
+    values = parameters(read_config(config, []), presets)
+    training = settings.parse(TrainingSettings, values["training"], "training")
+    queues = {m["metadata"]["name"] for m in overlay(name) if m["kind"] == "LocalQueue"}
+    assert training.trainjob.queue in {*queues, ""}
     (run,) = [m for m in overlay(name) if m["kind"] == "ConfigMap" and m["metadata"]["name"] == "tamis-run"]
-    assert run["data"]["run.yaml"] == config.read_text()
+    assert run["data"] == {"run.yaml": config.read_text(), "pools.yaml": presets.read_text()}
     for manifest in overlay(name):
         for job in jobs(manifest):
             (container,) = job["spec"]["template"]["spec"]["containers"]

@@ -57,7 +57,7 @@ def test_a_run_is_started_once(kfp_server: Any, config: Path, capsys: pytest.Cap
     assert kfp_server.experiments[0].display_name == "tamis"
     wanted = yaml.safe_load(COMPILED.read_text().split("\n---")[0])["root"]["inputDefinitions"]["parameters"]
     given = run.runtime_config.parameters
-    assert set(given) == set(wanted) and len(given["fingerprint"]) == 32
+    assert set(given) <= set(wanted) and len(given["fingerprint"]) == 32
     kinds = {
         "STRING": str,
         "LIST": list,
@@ -66,7 +66,17 @@ def test_a_run_is_started_once(kfp_server: Any, config: Path, capsys: pytest.Cap
         "NUMBER_DOUBLE": float,
         "BOOLEAN": bool,
     }
-    assert all(isinstance(given[name], kinds[spec["parameterType"]]) for name, spec in wanted.items())
+    assert all(isinstance(value, kinds[wanted[name]["parameterType"]]) for name, value in given.items())
+
+
+def test_node_pools_become_parameters(kfp_server: Any, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    there = ("--set", "node_pools.training=big")
+    assert submit(config, *there) == 2 and "pools.yaml cannot be read" in capsys.readouterr().err
+    (config.parent / "pools.yaml").write_text("big: {accelerator_type: nvidia.com/gpu, accelerator_count: 8}\n")
+    assert submit(config, *there) == submit(config, *there, "--pools", config.parent / "pools.yaml") == 0
+    (run,) = kfp_server.runs
+    given = run.runtime_config.parameters
+    assert given["training_accelerator_count"] == "8" and "node_pools" not in given
 
 
 def test_other_settings_or_other_data_make_another_run(kfp_server: Any, config: Path) -> None:
