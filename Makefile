@@ -19,6 +19,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+bench: $(READY)
+	OMP_NUM_THREADS=2 HF_HUB_OFFLINE=1 $(BIN)/python -m tests.benchmarks $(PARTS)
+
 compile: $(READY)
 	$(BIN)/tamis compile
 

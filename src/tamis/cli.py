@@ -335,7 +335,8 @@ def _score(args: Any) -> None:
     for method, reasons in result["unscorable"].items():
         for reason, count in reasons.items():
             print(f"  {count} not scored by {method}: {reason}")
-    print(f"{work['tokens']} tokens at {work['tokens_per_second']} a second; written to {args.out}")
+    share = f"{work['matrix_share']:.0%} of the machine's matrix rate"
+    print(f"{work['tokens']} tokens at {work['tokens_per_second']} a second, {share}; written to {args.out}")
 
 
 ADVICE = "advice.json"

@@ -42,10 +42,12 @@ def run(pool: Path, model: str = "demo", contexts: int = 2, anchors: int = 10) -
     """The cases, interleaved `ROUNDS` times, the fastest of each."""
     import torch
 
+    from tamis.lm.dense import matrix_rate
     from tamis.lm.engine import Engine
     from tamis.lm.incontext import _losses, answer_losses
     from tamis.lm.load import load
     from tamis.lm.templates import Kind
+    from tamis.lm.work import gflop
     from tamis.scorers.rico import RICo, _contexts, _frame, random_text
 
     lm = load(model)
@@ -86,6 +88,7 @@ def run(pool: Path, model: str = "demo", contexts: int = 2, anchors: int = 10) -
                 at = len(h) + np.flatnonzero(t.kinds == Kind.ANSWER)
                 found.append(float(-scores[at - 1, ids[at]].mean()))
                 engine.work.tokens += len(ids)
+                engine.work.pairs += len(ids) * (len(ids) + 1) // 2
                 engine.work.scored += len(ids)
         return np.reshape(found, (len(heads), -1))
 
@@ -97,7 +100,7 @@ def run(pool: Path, model: str = "demo", contexts: int = 2, anchors: int = 10) -
     best: dict[str, dict[str, Any]] = {}
     values = {}
     for _ in range(ROUNDS):
-        rate = matrix_rate(lm)
+        rate = matrix_rate(next(lm.model.parameters()).dtype, lm.device)
         for name, case in cases.items():
             own = Engine(lm)
             packed = lm.model.config._attn_implementation
@@ -117,7 +120,7 @@ def run(pool: Path, model: str = "demo", contexts: int = 2, anchors: int = 10) -
                     "ms_a_pair": round(1000 * seconds / values[name].size, 1),
                     "tokens": own.work.tokens,
                     "scored": own.work.scored,
-                    "gflop": round(gflop(lm, own.work.tokens, own.work.scored), 1),
+                    "gflop": round(gflop(lm, own.work), 1),
                     "matrix_gflops": round(rate, 1),
                 }
     ours, plain = best["reuse"], best["no reuse"]
@@ -133,28 +136,6 @@ def run(pool: Path, model: str = "demo", contexts: int = 2, anchors: int = 10) -
         "anchor_tokens": float(np.mean([len(t.ids) for t in frame.tails])),
     }
     return [*best.values(), ratio]
-
-
-def gflop(lm: Any, tokens: int, scored: int) -> float:
-    """Of the linear maps for these tokens, and of the head where logits are computed; attention is not counted."""
-    from tamis.lm.lora import linear_maps, sizes
-
-    maps = sum(int(np.prod(sizes(module))) for module in linear_maps(lm).values())
-    head = lm.model.get_output_embeddings().weight.numel()
-    return 2e-9 * (maps * tokens + head * scored)
-
-
-def matrix_rate(lm: Any) -> float:
-    """What the machine multiplies in the model's type, in 10^9 floating-point operations a second."""
-    import torch
-
-    a = torch.ones(1024, 1024, dtype=next(lm.model.parameters()).dtype, device=lm.device)
-    best = 0.0
-    for _ in range(10):
-        started = time.perf_counter()
-        float((a @ a)[0, 0])
-        best = max(best, 2e-9 * 1024**3 / (time.perf_counter() - started))
-    return best
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """Selection from score shards on disk: seconds and peak memory, each case in its own process.
 
     python -m tests.benchmarks.bench_select [part of a case's name ...]
+    python -m tests.benchmarks.bench_select --exactly NAME ...
 
 Prints one JSON line a case: name, seconds, cpu_seconds (of the process, imports included), peak_mib (its resident
 memory, Arrow and NumPy included), rows, selected; for the approximate forms also what they reach beside the exact
@@ -157,9 +158,10 @@ def measure(name: str, folder: Path) -> None:
 
 def main(wanted: list[str]) -> None:
     """Writes the shards that the cases need, then starts a process for each case."""
+    exactly = wanted[:1] == ["--exactly"]
     with tempfile.TemporaryDirectory() as made:
         for name, (shape, _) in CASES.items():
-            if wanted and not any(word in name for word in wanted):
+            if wanted and not (name in wanted if exactly else any(word in name for word in wanted)):
                 continue
             folder = Path(made, "x".join(map(str, shape)))
             if not folder.exists():

@@ -67,6 +67,22 @@ def test_every_row_is_scored_or_has_a_reason(prepared: Path, small_model: Path, 
     }
 
 
+def test_a_run_accounts_for_its_work_and_estimates_it_before(
+    prepared: Path, small_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = ScoreSettings(max_length=128, dtype="float32", batch_tokens=20)  # so small that a probe is worth it
+    scoring = Scoring(["ifd", "ira", "perplexity", "length"], str(small_model), options=options)
+    with caplog.at_level("INFO", "tamis"):
+        result = score(prepared / "pool", tmp_path / "s", scoring)
+    work, methods = result["work"], result["methods"]
+    assert work["rows"] == 11 and work["passes_per_row"] == 2  # one row of twelve cannot be read
+    assert work["tokens"] == methods["ifd"]["tokens"] == methods["ira"]["tokens"] > methods["perplexity"]["tokens"] > 0
+    assert [methods[name]["passes"] for name in methods] == [2, 2, 1, 0]
+    assert 0 < work["matrix_share"] < 1.2 and 0 < work["pass_seconds"] <= work["seconds"]
+    (estimate,) = (r.getMessage() for r in caplog.records if "device-hours" in r.getMessage())
+    assert estimate.startswith("to score: 12 rows, about ") and "in batches of 20:" in estimate
+
+
 def test_list_columns_name_their_tasks(prepared: Path, small_model: Path, tmp_path: Path) -> None:
     score(prepared / "pool", tmp_path / "s", plan(small_model, "rds"), target=prepared / "target")
     field = pq.read_schema(shards.shards(tmp_path / "s")[0].path).field("rds_similarity")

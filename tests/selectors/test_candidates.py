@@ -151,3 +151,12 @@ def test_a_selector_that_breaks_the_contract_is_refused() -> None:
         check("nowhere", Nowhere, Selector)
     with pytest.raises(NotImplementedError):
         Wrong(Wrong.Settings()).select(None, 1, 0)  # type: ignore[arg-type]
+
+
+def test_keys_of_a_few_rows_are_those_of_all(tmp_path: Path) -> None:
+    scores = make_scores(tmp_path, {"s": np.zeros(40)}, sizes=[4] * 10)
+    some = np.array([37, 2, 0, 38])
+    few = scores.keys_of(some)
+    assert "keys" not in vars(scores)
+    np.testing.assert_array_equal(few, scores.keys[some])
+    np.testing.assert_array_equal(scores.keys_of(some), few)

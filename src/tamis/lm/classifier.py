@@ -170,13 +170,16 @@ def _backward(
     total = 0.0
     scale = training.alpha / training.rank
     for part in _parts(batch, engine.batch_tokens):
-        with adapted(engine.lm, {name: (down, scale * up) for name, (down, up) in pairs.items()}, training.dropout):
-            scores = _last(engine.lm, [ids for ids, _ in part]) @ head.T
-        labels = torch.tensor([y for _, y in part], device=scores.device)
-        loss = cross_entropy(scores, labels, reduction="sum")
-        (loss / len(batch)).backward()  # type: ignore[no-untyped-call]
-        total += float(loss.detach())
+        changed = {name: (down, scale * up) for name, (down, up) in pairs.items()}
+        with engine.work.timed():
+            with adapted(engine.lm, changed, training.dropout):
+                scores = _last(engine.lm, [ids for ids, _ in part]) @ head.T
+            labels = torch.tensor([y for _, y in part], device=scores.device)
+            loss = cross_entropy(scores, labels, reduction="sum")
+            (loss / len(batch)).backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
         engine.work.batches += 1
+        engine.work.texts += len(part)
         engine.work.tokens += sum(len(ids) for ids, _ in part)
     return total
 

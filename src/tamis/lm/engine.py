@@ -6,7 +6,8 @@ real tokens: two passes over the answers and one over the prompts for IFD, one o
 more when both are asked.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,37 +15,25 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tamis.lm.classifier import chances
 from tamis.lm.encode import Context, Encoded, Encoder, Unscorable
 from tamis.lm.forward import activations, hidden_states, token_losses
 from tamis.lm.load import LanguageModel
 from tamis.lm.observations import Activations, Classified, Embedded, Hidden, Loss, Observation, Text, TokenCount
-from tamis.lm.pack import Span, pack
+from tamis.lm.pack import Pack, Span, pack
 from tamis.lm.sentences import SentenceEncoder
 from tamis.lm.templates import Kind, get_template
+from tamis.lm.work import Work
 from tamis.pool.rows import Row
 
 Array = NDArray[Any]
 Encodings = dict[str, list[Encoded | Unscorable]]
+View = tuple[str, Context, bool]
+"""Template, context, and whether a classifier reads it, in a pass of its own."""
+_NO_PASS = Text | Embedded | TokenCount
 _KINDS = {"answer": [Kind.ANSWER], "answer+end": [Kind.ANSWER, Kind.END], "all": list(Kind)}
-
-
-@dataclass
-class Work:
-    """What the passes did, for the accounting of a run.
-
-    Attributes:
-        rows: Rows observed.
-        tokens: Tokens read by the model; none of them is padding.
-        scored: Positions at which logits were computed.
-        batches: Calls of the model.
-    """
-
-    rows: int = 0
-    tokens: int = 0
-    scored: int = 0
-    batches: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,6 +59,7 @@ class Engine:
         max_length: Tokens of a row at most; the model's window if 0.
         batch_tokens: Tokens of a batch at most, unless one row alone has more.
         work: Counts what was done since the engine was made.
+        read: Of `work.tokens`, those of each view of the rows.
     """
 
     lm: LanguageModel
@@ -77,6 +67,7 @@ class Engine:
     max_length: int = 0
     batch_tokens: int = 2048
     work: Work = field(default_factory=Work)
+    read: Counter[View] = field(default_factory=Counter)
     _sentences: dict[str, SentenceEncoder] = field(default_factory=dict, repr=False)
 
     def sentences(self, encoder: str) -> SentenceEncoder:
@@ -122,44 +113,80 @@ class Engine:
             wants: Observations by name.
             encoded: What `encode_all` gave for them, if it was asked before.
         """
-        readers = {name: want for name, want in wants.items() if not isinstance(want, Text | Embedded)}
         encoded = self.encode_all(rows, wants.values()) if encoded is None else encoded
-        names = list(encoded)
-        encoders = {name: self.encoder(name) for name in names}
-        views = sorted({_view(self.template, want) for want in readers.values() if not isinstance(want, TokenCount)})
+        items = self._items(len(rows), wants.values(), encoded)
+        waiting: Callable[[], Seen] | None = None
+        for batch in _batches({i: _tokens(views) for i, views in items.items()}, self.batch_tokens):
+            # An accelerator gets its next batch before it is asked for the last one's results.
+            launched = self._launch(rows, wants, encoded, items, batch)
+            if waiting:
+                yield waiting()
+            waiting = launched
+        if waiting:
+            yield waiting()
 
-        items: dict[int, dict[tuple[str, Context], Encoded]] = {}
-        for i in range(len(rows)):
-            whole = {name: encoded[name][i] for name in names}
-            if any(isinstance(e, Encoded) for e in whole.values()) or not names:
+    def lengths(self, rows: int, wants: Iterable[Observation], encoded: Encodings) -> dict[int, int]:
+        """Tokens that these observations read of each row, by its index; a row that cannot be read is not there."""
+        return {i: _tokens(views) for i, views in self._items(rows, wants, encoded).items()}
+
+    def views(self, wants: Iterable[Observation]) -> list[View]:
+        """The views that these observations read, each once."""
+        return sorted({_view(self.template, want) for want in wants if not isinstance(want, _NO_PASS)})
+
+    def _items(self, rows: int, wants: Iterable[Observation], encoded: Encodings) -> dict[int, dict[View, Encoded]]:
+        """What is read of each row that some template can encode."""
+        views = self.views(wants)
+        encoders = {name: self.encoder(name) for name in encoded}
+        items: dict[int, dict[View, Encoded]] = {}
+        for i in range(rows):
+            whole = {name: some[i] for name, some in encoded.items()}
+            if any(isinstance(e, Encoded) for e in whole.values()) or not whole:
                 items[i] = {
-                    (name, context): encoders[name].view(e, context)
-                    for name, context in views
+                    (name, context, own): encoders[name].view(e, context)
+                    for name, context, own in views
                     if isinstance(e := whole[name], Encoded)
                 }
-        lengths = {i: sum(len(v.ids) for v in parts.values()) for i, parts in items.items()}
-        for batch in _batches(lengths, self.batch_tokens):
-            index = np.array(batch, np.int64)
-            values: dict[str, Array] = {}
-            for name, want in wants.items():
-                if isinstance(want, Text):
-                    values[name] = np.array([_text(rows[i], want.part) for i in batch], dtype=object)
-                elif isinstance(want, Embedded):
-                    values[name] = self.sentences(want.encoder).embed([_text(rows[i], want.part) for i in batch])
-                elif isinstance(want, TokenCount):
-                    whole_rows = [encoded[want.template or self.template][i] for i in batch]
-                    values[name] = np.array([_count(e, want.tokens) for e in whole_rows], np.float64)
-            if views:
-                passes = {n: w for n, w in readers.items() if not isinstance(w, TokenCount)}
-                values |= self._passes([items[i] for i in batch], passes)
-            self.work.rows += len(batch)
-            yield Seen(index, values)
+        return items
+
+    def _launch(
+        self,
+        rows: Sequence[Row],
+        wants: Mapping[str, Observation],
+        encoded: Encodings,
+        items: Mapping[int, dict[View, Encoded]],
+        batch: Sequence[int],
+    ) -> Callable[[], Seen]:
+        """Starts a batch; what it returns waits for the batch's end."""
+        values: dict[str, Array] = {}
+        passes: dict[str, Observation] = {}
+        for name, want in wants.items():
+            if isinstance(want, Text):
+                values[name] = np.array([_text(rows[i], want.part) for i in batch], dtype=object)
+            elif isinstance(want, Embedded):
+                values[name] = self.sentences(want.encoder).embed([_text(rows[i], want.part) for i in batch])
+            elif isinstance(want, TokenCount):
+                whole = [encoded[want.template or self.template][i] for i in batch]
+                values[name] = np.array([_count(e, want.tokens) for e in whole], np.float64)
+            else:
+                passes[name] = want
+        self.work.rows += len(batch)
+        with self.work.timed():
+            finish = self._passes([items[i] for i in batch], passes) if passes else dict
+
+        def wait() -> Seen:
+            with self.work.timed():
+                return Seen(np.array(batch, np.int64), values | finish())
+
+        return wait
 
     @torch.inference_mode()
     def _passes(
-        self, rows: list[dict[tuple[str, Context], Encoded]], wants: Mapping[str, Observation]
-    ) -> dict[str, Array]:
-        """One call of the model over all views of these rows, and one for each classifier."""
+        self, rows: list[dict[View, Encoded]], wants: Mapping[str, Observation]
+    ) -> Callable[[], dict[str, Array]]:
+        """One call of the model over all views of these rows, and one for each classifier; returns what waits for them.
+
+        Kept until then are the losses and the pooled vectors.
+        """
         result: dict[str, Array] = {}
         for name, want in wants.items():
             if isinstance(want, Classified):
@@ -167,8 +194,8 @@ class Engine:
                 result[name] = self._classified(want, [row[view].ids if view in row else None for row in rows])
         wants = {name: want for name, want in wants.items() if name not in result}
         if not wants:
-            return result
-        keys = [(r, view) for r, parts in enumerate(rows) for view in parts]
+            return lambda: result
+        keys = [(r, view) for r, parts in enumerate(rows) for view in parts if not view[2]]
         sequences = [rows[r][view] for r, view in keys]
         packed = pack([s.ids for s in sequences])
         place = dict(zip(keys, range(len(keys)), strict=True))
@@ -177,25 +204,30 @@ class Engine:
             collected = {site: hooks.enter_context(activations(self.lm, site)) for site in sites}
             hidden = hidden_states(self.lm, packed)
         self.work.tokens += len(packed.ids)
+        self.work.pairs += packed.pairs
+        self.work.texts += len(sequences)
         self.work.batches += 1
+        for (_, view), sequence in zip(keys, sequences, strict=True):
+            self.read[view] += len(sequence.ids)
 
         def of(want: Observation) -> list[int | None]:
             assert not isinstance(want, Text | Embedded | TokenCount)
             return [place.get((r, _view(self.template, want))) for r in range(len(rows))]
 
-        losses = {name: want for name, want in wants.items() if isinstance(want, Loss)}
-        result |= self._losses(hidden, packed.ids, packed.spans, sequences, {n: (w, of(w)) for n, w in losses.items()})
+        losses = {name: (want, of(want)) for name, want in wants.items() if isinstance(want, Loss)}
+        means = self._losses(hidden, packed, sequences, losses)
+        vectors: dict[str, Tensor] = {}
         for name, want in wants.items():
             if isinstance(want, Hidden):
-                result[name] = _stack(
+                vectors[name] = _stack(
                     [None if p is None else _pool(hidden, packed.spans[p], want.pool) for p in of(want)]
                 )
             elif isinstance(want, Activations):
                 layers = collected[want.site]
-                result[name] = _stack(
+                vectors[name] = _stack(
                     [None if p is None else _feature(layers, packed.spans[p], want.feature) for p in of(want)]
                 )
-        return result
+        return lambda: result | means() | {name: vector.cpu().numpy() for name, vector in vectors.items()}
 
     def _classified(self, want: Classified, sequences: list[Array | None]) -> Array:
         """The probabilities of these sequences, NaN for one that is missing."""
@@ -204,20 +236,22 @@ class Engine:
         own = [ids for ids in sequences if ids is not None]
         if own:
             found[there] = chances(self.lm, own, want.weights)
+            self.read[_view(self.template, want)] += sum(map(len, own))
             self.work.tokens += sum(map(len, own))
+            self.work.texts += len(own)
             self.work.batches += 1
         return found
 
     def _losses(
         self,
-        hidden: torch.Tensor,
-        ids: torch.Tensor,
-        spans: tuple[Span, ...],
+        hidden: Tensor,
+        packed: Pack,
         sequences: list[Encoded],
         wants: Mapping[str, tuple[Loss, list[int | None]]],
-    ) -> dict[str, Array]:
-        """Mean losses, each position's logits computed once for everyone who reads it."""
-        needed = np.zeros(len(ids), bool)  # by the token that is predicted
+    ) -> Callable[[], dict[str, Array]]:
+        """Mean losses, each position's logits computed once for everyone who reads it; returns what waits for them."""
+        spans = packed.spans
+        needed = np.zeros(len(packed.ids), bool)  # by the token that is predicted
         masks: dict[tuple[int, str], Array] = {}
         for want, places in wants.values():
             for p in places:
@@ -227,25 +261,32 @@ class Engine:
                 mask[0] = False  # nothing precedes the first token
                 masks[p, want.tokens] = mask
                 needed[spans[p].start : spans[p].end] |= mask
-        at = np.flatnonzero(needed)
-        where = torch.from_numpy(at).to(hidden.device)
-        labels = ids.to(hidden.device)[where]
-        loss = np.full(len(ids), np.nan)
-        loss[at] = token_losses(self.lm, hidden[where - 1], labels).double().cpu().numpy()
+        at = torch.from_numpy(np.flatnonzero(needed))
+        labels = packed.ids[at].to(hidden.device, non_blocking=True)
+        found = token_losses(self.lm, hidden[(at - 1).to(hidden.device, non_blocking=True)], labels)
         self.work.scored += len(at)
 
-        result: dict[str, Array] = {}
-        for name, (want, places) in wants.items():
-            means = np.full(len(places), np.nan)
-            for r, p in enumerate(places):
-                if p is not None and masks[p, want.tokens].any():
-                    means[r] = loss[spans[p].start : spans[p].end][masks[p, want.tokens]].mean()
-            result[name] = means
-        return result
+        def means() -> dict[str, Array]:
+            loss = np.full(len(packed.ids), np.nan)
+            loss[needed] = found.double().cpu().numpy()
+            result: dict[str, Array] = {}
+            for name, (want, places) in wants.items():
+                result[name] = np.full(len(places), np.nan)
+                for r, p in enumerate(places):
+                    if p is not None and masks[p, want.tokens].any():
+                        own = loss[spans[p].start : spans[p].end]
+                        result[name][r] = own[masks[p, want.tokens]].mean()
+            return result
+
+        return means
 
 
-def _view(template: str, want: Any) -> tuple[str, Context]:
-    return (want.template or template, want.context)
+def _view(template: str, want: Any) -> View:
+    return (want.template or template, want.context, isinstance(want, Classified))
+
+
+def _tokens(views: Mapping[View, Encoded]) -> int:
+    return sum(len(view.ids) for view in views.values())
 
 
 def _batches(lengths: Mapping[int, int], budget: int) -> Iterator[list[int]]:
@@ -270,7 +311,7 @@ def _count(row: Encoded | Unscorable, tokens: str) -> float:
     return float("nan") if isinstance(row, Unscorable) else float(np.isin(row.kinds, _KINDS[tokens]).sum())
 
 
-def _pool(hidden: torch.Tensor, span: Span, how: str) -> torch.Tensor:
+def _pool(hidden: Tensor, span: Span, how: str) -> Tensor:
     """Pools the hidden states of one row in float32; [width]."""
     own = hidden[span.start : span.end].float()
     if how == "last":
@@ -281,7 +322,7 @@ def _pool(hidden: torch.Tensor, span: Span, how: str) -> torch.Tensor:
     return (weights / weights.sum()) @ own
 
 
-def _feature(layers: list[torch.Tensor], span: Span, how: str) -> torch.Tensor:
+def _feature(layers: list[Tensor], span: Span, how: str) -> Tensor:
     """One vector a layer for one row in float32; [layers, width]."""
     if how == "mean":
         return torch.stack([layer[span.start : span.end].float().mean(0) for layer in layers])
@@ -289,9 +330,7 @@ def _feature(layers: list[torch.Tensor], span: Span, how: str) -> torch.Tensor:
     return last if how == "last" else last - torch.stack([layer[span.start] for layer in layers]).float()
 
 
-def _stack(parts: list[torch.Tensor | None]) -> Array:
-    """Rows to one array, NaN for a missing one."""
+def _stack(parts: list[Tensor | None]) -> Tensor:
+    """Rows to one tensor, NaN for a missing one."""
     like = next(p for p in parts if p is not None)
-    full = [torch.full_like(like, float("nan")) if p is None else p for p in parts]
-    out: Array = torch.stack(full).cpu().numpy()
-    return out
+    return torch.stack([torch.full_like(like, float("nan")) if p is None else p for p in parts])

@@ -108,9 +108,11 @@ def _sweep(
             if at + len(packed.spans) == len(rows):
                 use(name, waiting.pop(name))
 
-        with _watched(maps, downs, keep), _differentiable(lm):
+        with engine.work.timed(), _watched(maps, downs, keep), _differentiable(lm):
             _backward(lm, packed, rows[first:last])
         engine.work.tokens += len(packed.ids)
+        engine.work.pairs += packed.pairs
+        engine.work.texts += len(packed.spans)
         engine.work.batches += 1
 
 

@@ -55,9 +55,9 @@ def answer_losses(engine: Engine, contexts: Sequence[Ids], rows: Sequence[Encode
     budget = max(engine.batch_tokens, CONTEXTS * max(map(len, heads), default=0))
     done, logged = 0, time.monotonic()
     for group in _packs([len(h) for h in heads], [len(t) for t in tails], budget):
-        result[tuple(zip(*[(c, r) for c, members in group for r in members], strict=True))] = _losses(
-            engine, [(heads[c], [(tails[r], masks[r]) for r in members]) for c, members in group]
-        )
+        with engine.work.timed():
+            losses = _losses(engine, [(heads[c], [(tails[r], masks[r]) for r in members]) for c, members in group])
+        result[tuple(zip(*[(c, r) for c, members in group for r in members], strict=True))] = losses
         done += sum(len(members) for _, members in group)
         if time.monotonic() - logged > 10:
             logged = time.monotonic()
@@ -86,6 +86,8 @@ def _losses(engine: Engine, group: Sequence[tuple[Ids, Sequence[tuple[Ids, NDArr
     labels = packed.ids.to(engine.lm.device)[where]
     losses = token_losses(engine.lm, hidden[where - 1], labels).double().cpu().numpy()
     engine.work.tokens += len(packed.ids)
+    engine.work.pairs += packed.pairs
+    engine.work.texts += len(texts)
     engine.work.scored += len(at)
     engine.work.batches += 1
     edges = np.cumsum([mask.sum() for mask in masks.values()])[:-1]

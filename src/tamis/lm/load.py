@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import platform
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import torch
 
 from tamis import store
 from tamis.errors import UserError
-from tamis.lm import pack
+from tamis.lm import dense, pack
 from tamis.lm.demo import NAME, cache_folder, demo_model
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
@@ -58,9 +57,9 @@ class LanguageModel:
 def fast_type() -> torch.dtype:
     """The type in which this machine multiplies matrices fastest: bfloat16 where it measurably is, else float32.
 
-    On a CPU a measurement decides (about 50 ms): bfloat16 is three to four times faster with AMX, and slower than
-    float32 on many processors. float16 is never taken on a CPU. The first measurement is kept in the cache folder, so
-    that the steps of a run, each a process of its own on a busy machine, agree.
+    On a CPU a measurement decides (about half a second): bfloat16 is two to four times faster where the processor has
+    instructions for it, and slower than float32 on many others. float16 is never taken on a CPU. The first measurement
+    is kept in the cache folder, so that the steps of a run, each a process of its own on a busy machine, agree.
     """
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
@@ -79,14 +78,8 @@ def fast_type() -> torch.dtype:
 
 
 def _measured_type() -> str:
-    seconds: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
-    for _ in range(12):  # in turn, so that other work on the machine hits both
-        for dtype, times in seconds.items():
-            a = torch.ones(512, 512, dtype=dtype)
-            start = time.perf_counter()
-            a @ a
-            times.append(time.perf_counter() - start)
-    return "bfloat16" if min(seconds[torch.bfloat16]) < 0.7 * min(seconds[torch.float32]) else "float32"
+    slow, fast = (max(dense.rates(dtype, size=512).values()) for dtype in (torch.float32, torch.bfloat16))
+    return "bfloat16" if fast > 1.4 * slow else "float32"
 
 
 def resolve(name: str) -> str:
@@ -176,6 +169,7 @@ def load(name: str, dtype: DType = "auto", trusted: Sequence[str] = ()) -> Langu
     model.eval().requires_grad_(False)
     if torch.cuda.is_available():
         model.to("cuda")
+    dense.accelerate(model)
     version = digest(Path(where)) if Path(where).is_dir() else str(getattr(model.config, "_commit_hash", ""))
     config = model.config.get_text_config()
     window = int(getattr(config, "max_position_embeddings", 0) or tokenizer.model_max_length)

@@ -10,12 +10,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+
+from tamis.lm import blocks
 
 ATTENTION = "tamis-packed"
 
@@ -47,6 +50,11 @@ class Pack:
     positions: Tensor
     spans: tuple[Span, ...]
 
+    @property
+    def pairs(self) -> int:
+        """Pairs of tokens of which the one sees the other."""
+        return sum(len(s) * (len(s) + 1) // 2 + (len(s) * len(s.prefix) if s.prefix else 0) for s in self.spans)
+
 
 def pack(rows: Sequence[Any], prefixes: Sequence[int | None] | None = None) -> Pack:
     """Packs rows of token ids.
@@ -69,17 +77,30 @@ def pack(rows: Sequence[Any], prefixes: Sequence[int | None] | None = None) -> P
     return Pack(ids, torch.cat(positions), tuple(spans))
 
 
-_spans: ContextVar[tuple[Span, ...] | None] = ContextVar("spans", default=None)
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of a pack that is being read."""
+
+    spans: tuple[Span, ...]
+
+    @cached_property
+    def stacks(self) -> list[blocks.Stack]:
+        nothing = Span(0, 0)
+        both = ((span.prefix or nothing, span) for span in self.spans)
+        return blocks.stacks([(range(p.start, p.end), range(s.start, s.end)) for p, s in both])
+
+
+_rows: ContextVar[_Rows | None] = ContextVar("rows", default=None)
 
 
 @contextmanager
 def attending(spans: tuple[Span, ...]) -> Iterator[None]:
     """Inside, the model's attention sees these spans."""
-    token = _spans.set(spans)
+    token = _rows.set(_Rows(spans))
     try:
         yield
     finally:
-        _spans.reset(token)
+        _rows.reset(token)
 
 
 def _visible(queries: int, keys: int, window: int | None, device: torch.device) -> Tensor:
@@ -123,11 +144,16 @@ def packed_attention(
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Attention inside each span, in the form that transformers calls; tensors are [1, heads, tokens, width]."""
-    spans = _spans.get()
-    if spans is None:
+    rows = _rows.get()
+    if rows is None:
         raise RuntimeError("a packed model was called outside `attending`")
     if kwargs.get("s_aux") is not None:
         raise NotImplementedError("attention sinks are not supported")
+    spans = rows.spans
+    if query.device.type == "cpu" and softcap is None and sliding_window is None and not query.requires_grad:
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        q, k, v = (whole[0].transpose(0, 1) for whole in (query, key, value))
+        return blocks.attend(q, k, v, rows.stacks, scale)[None], None
     # Cut all at once: going backward, one cut costs a pass over the whole pack.
     lengths = [len(span) for span in spans]
     queries, keys, values = (torch.split(whole[0], lengths, 1) for whole in (query, key, value))

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ def fit(pool: Path, out: Path, scoring: Scoring, target: Path | None = None, eng
 
     Args:
         pool: The pool's shards, for a sample.
-        out: Gets the states; `fitted.json` is written last.
+        out: Gets the states; `fitted.json` (with the work of each method) is written last.
         scoring: Methods and model.
         target: Shards of target rows.
         engine: The loaded model, if there is one.
@@ -49,7 +51,10 @@ def fit(pool: Path, out: Path, scoring: Scoring, target: Path | None = None, eng
         out.mkdir(parents=True, exist_ok=True)
         if engine is None:
             gain_experience(pool, out, scoring)
+        work: dict[str, dict[str, float]] = {}
         if scoring.learners:
+            from tamis.lm.work import accounting
+
             engine = engine or scoring.engine(out)
             targets = readable(shards.rows(shards.shards(target)), engine) if target else []
             sample: list[Row] = []
@@ -66,13 +71,15 @@ def fit(pool: Path, out: Path, scoring: Scoring, target: Path | None = None, eng
                     if differs:
                         raise UserError(f"{path} was learned with {differs}; choose another folder")
                     continue
+                before, started = replace(engine.work), time.monotonic()
                 state = scorer.fit(engine, given.get("target", []), given.get("sample", []))
+                work[name] = accounting(engine.work.since(before), engine.lm, time.monotonic() - started)
                 tasks = [row.source for row in targets]
                 part = path.with_suffix(".part")
                 arrays = {key: np.ascontiguousarray(value) for key, value in state.items()}
                 save_file(arrays, part, metadata={"identity": json.dumps(identity), "tasks": json.dumps(tasks)})
                 part.replace(path)
-        shards.write_json(out / "fitted.json", {"methods": sorted(scoring.learners)})
+        shards.write_json(out / "fitted.json", {"methods": sorted(scoring.learners), "work": work})
         return sorted(scoring.learners)
 
 

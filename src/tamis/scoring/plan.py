@@ -22,8 +22,8 @@ class ScoreSettings(settings.Settings):
     """Type to compute in; `auto` is the one that is fastest on the machine."""
     max_length: int = Field(default=2048, ge=8)
     """Tokens of a row at most; a longer row is cut at its end and the column `cut` says by how many."""
-    batch_tokens: int = Field(default=2048, ge=1)
-    """Tokens of a batch at most."""
+    batch_tokens: int = Field(default=0, ge=0)
+    """Tokens of a batch at most; 0 for as many as a probe of the memory finds."""
     trust_remote_code: tuple[str, ...] = ()
     """Names of models, as `model` gives them, whose own Python code may be run; none by default."""
     pre_experience: int = Field(default=0, ge=0)
@@ -112,4 +112,4 @@ class Scoring:
         if options.pre_experience:
             name = f"{self.model} after pre-experience on {options.pre_experience} rows"
             lm = replace(lm, identity=lm.identity | {"model": name})
-        return Engine(lm, self.template, options.max_length, options.batch_tokens)
+        return Engine(lm, self.template, options.max_length, options.batch_tokens or Engine.batch_tokens)

@@ -26,18 +26,29 @@ def prefix(name: str) -> str:
     return name.replace("-", "_")
 
 
+def observing(scorers: Mapping[str, Scorer], learned: Learned) -> dict[str, Mapping[str, Observation]]:
+    """By method, what it observes."""
+    return {name: scorer.observing(learned[name][0]) for name, scorer in scorers.items()}
+
+
+def union(asked: Mapping[str, Mapping[str, Observation]]) -> dict[Observation, str]:
+    """Each distinct observation once, whoever asks, with a name."""
+    names: dict[Observation, str] = {}
+    for method, view in asked.items():
+        for key, want in view.items():
+            names.setdefault(want, f"{method}/{key}")
+    return names
+
+
 def score_rows(rows: Sequence[Row], scorers: Mapping[str, Scorer], learned: Learned, engine: Any) -> pa.Table:
     """Scores some rows; a table with a line for each, in their order.
 
     Columns: `id`, `source`, `status` (`scored`; `partly` if a method could not score it; `unscorable` if none could),
     `cut` (tokens beyond the window), and each method's columns and `<method>_reason` (null where it scored the row).
     """
-    observing = {name: scorer.observing(learned[name][0]) for name, scorer in scorers.items()}
-    asked = {f"{name}/{key}": want for name, view in observing.items() for key, want in view.items()}
-    wants: dict[str, Observation] = {}  # each distinct observation once, whoever asks
-    first: dict[Observation, str] = {}
-    for key, want in asked.items():
-        wants.setdefault(first.setdefault(want, key), want)
+    asked = observing(scorers, learned)
+    first = union(asked)
+    wants = {name: want for want, name in first.items()}
     encoded = engine.encode_all(rows, wants.values())
     columns: dict[str, NDArray[Any]] = {}
     why: dict[str, list[str | None]] = {name: [None] * len(rows) for name in scorers}
@@ -46,7 +57,7 @@ def score_rows(rows: Sequence[Row], scorers: Mapping[str, Scorer], learned: Lear
     for seen in engine.stream(rows, wants, encoded):
         covered[seen.index] = True
         for name, scorer in scorers.items():
-            view = {key: seen.values[first[want]] for key, want in observing[name].items()}
+            view = {key: seen.values[first[want]] for key, want in asked[name].items()}
             made = scorer.score(view, learned[name][0])
             if set(made) != set(scorer.columns):
                 raise TamisError(f"method '{name}' gave the columns {sorted(made)}, not those that it declares")
@@ -62,7 +73,7 @@ def score_rows(rows: Sequence[Row], scorers: Mapping[str, Scorer], learned: Lear
             logged = time.monotonic()
             log.info("scored %d of %d rows of this shard", covered.sum(), len(rows))
 
-    for name, asks in observing.items():
+    for name, asks in asked.items():
         templates = {
             want.template or engine.template for want in asks.values() if not isinstance(want, Text | Embedded)
         }

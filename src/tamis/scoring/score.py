@@ -1,22 +1,26 @@
 """The score step: a pool and some methods to score shards, with one pass of the model for all of them."""
 
-import resource
+import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tamis import __version__, store
 from tamis.errors import TamisError, UserError
+from tamis.lm.observations import Observation
 from tamis.pool import shards
-from tamis.pool.rows import from_table
+from tamis.pool.rows import Row, from_table
 from tamis.scorers import SCORERS, Scorer, State
 from tamis.scoring.experience import gain_experience
 from tamis.scoring.fit import fit, load_state, state_identity
 from tamis.scoring.plan import Scoring
-from tamis.scoring.rows import prefix, score_rows
+from tamis.scoring.rows import observing, prefix, score_rows, union
+
+log = logging.getLogger("tamis")
+SAMPLE_ROWS = 256
+"""Rows that a probe looks at."""
 
 
 def score(
@@ -43,11 +47,14 @@ def score(
         overwrite: Score again what is there.
 
     Returns:
-        The content of `scored.json`: rows, counts of unscorable rows by method and reason, and the work that was done.
+        The content of `scored.json`: rows, counts of unscorable rows by method and reason, the work that was
+        done (see `tamis.lm.work.accounting`), and what each method reads of it.
 
     Raises:
         UserError: Something asked for does not exist, `out` was made from something else, or another run writes it.
     """
+    from tamis.lm.work import accounting
+
     scorers = scoring.scorers
     scoring.check(target, learned=states is not None)
     parts = shards.shards(pool)
@@ -73,12 +80,19 @@ def score(
             "methods": {name: _identity(name, scorer, engine, learned[name][0]) for name, scorer in scorers.items()},
         }
         reasons: dict[str, Counter[str]] = {name: Counter() for name in scorers}
+        asked = observing(scorers, learned)
         rows = reused = 0
+        probed = False
         for index in chosen:
             identity = common | {"rows": parts[index].sha256}
             done = None if overwrite else shards.find_shard(out, index, identity)
             if done is None:
-                table = score_rows(from_table(shards.load(parts[index])), scorers, learned, engine)
+                part = from_table(shards.load(parts[index]))
+                if not probed:
+                    left = sum(parts[i].rows for i in chosen) - rows
+                    _prepare(engine, part, left, union(asked), scoring.options.batch_tokens)
+                    probed = True
+                table = score_rows(part, scorers, learned, engine)
                 done = shards.write_shard(out, index, table, identity)
             else:
                 table = shards.load(done, [f"{prefix(name)}_reason" for name in scorers])
@@ -94,20 +108,37 @@ def score(
             "shards": len(chosen),
             "shards_reused": reused,
             "unscorable": {name: dict(counter) for name, counter in reasons.items()},
-            "work": work_done(engine.work, seconds),
+            "work": accounting(engine.work, engine.lm, seconds),
+            "methods": {name: _share(engine, wants.values()) for name, wants in asked.items()},
             "model": engine.lm.identity,
         }
         shards.write_json(out / "scored.json", result)
         return result
 
 
-def work_done(work: Any, seconds: float) -> dict[str, float]:
-    """The accounting of a step: what was read, how fast, in how much memory."""
-    return asdict(work) | {
-        "seconds": round(seconds, 2),
-        "tokens_per_second": round(work.tokens / seconds, 1) if seconds else 0.0,
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-    }
+def _share(engine: Any, wants: Iterable[Observation]) -> dict[str, int]:
+    """What one method reads by itself; what several read is read once, so that these add up to more than the work."""
+    views = engine.views(wants)
+    return {"passes": len(views), "tokens": sum(engine.read[view] for view in views)}
+
+
+def _prepare(engine: Any, rows: Sequence[Row], left: int, wants: Iterable[Observation], fixed: int) -> None:
+    """Lets a sample of rows decide how large a batch may be, and says how long the rows that are left will take."""
+    from tamis.lm.probe import probe
+
+    sample = rows[:: max(1, len(rows) // SAMPLE_ROWS)][:SAMPLE_ROWS]
+    found = probe(engine, sample, {str(i): want for i, want in enumerate(wants)}, fixed)
+    if found:
+        hours = found.seconds(left) / 3600
+        log.info(
+            "to score: %d rows, about %d tokens at %d a second in batches of %d: %s, %.3g device-hours",
+            left,
+            left * found.tokens_per_row,
+            found.tokens_per_second,
+            found.batch_tokens,
+            f"{60 * hours:.0f} minutes" if hours < 2 else f"{hours:.1f} hours",
+            hours,
+        )
 
 
 def _identity(name: str, scorer: Scorer, engine: Any, state: State) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from tamis.settings import nearest
 
 BATCH_ROWS = 1 << 17
 BLOCK_NUMBERS = 1 << 21
+FEW = 4
+"""Ids of single shards are read while less than one shard in so many is asked for."""
 
 
 class Scores:
@@ -67,6 +69,19 @@ class Scores:
         keys = np.empty(self.rows, np.uint64)
         for start, batch in self.batches(["id"]):
             keys[start : start + batch.num_rows] = _keys(batch.column(0))
+        return keys
+
+    def keys_of(self, positions: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """The keys of some rows; reads the ids of their shards only, while these are few."""
+        starts = np.cumsum([0, *(part.rows for part in self.parts)])
+        shard = np.searchsorted(starts, positions, side="right") - 1
+        holding = np.unique(shard)
+        if "keys" in self.__dict__ or FEW * len(holding) > len(self.parts):
+            return self.keys[positions]
+        keys = np.empty(len(positions), np.uint64)
+        for i in holding.tolist():
+            ids = pq.read_table(self.parts[i].path, columns=["id"]).column(0).combine_chunks()
+            keys[shard == i] = _keys(ids)[positions[shard == i] - starts[i]]
         return keys
 
     @cached_property
@@ -183,6 +198,10 @@ class Candidates:
         """A number for each row that depends on its id alone; orders rows of equal score."""
         return self.scores.keys
 
+    def keys_of(self, positions: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """The keys of some rows, see `Scores.keys_of`."""
+        return self.scores.keys_of(positions)
+
     @property
     def by_key(self) -> NDArray[np.int64]:
         """Positions in order of key."""
@@ -217,7 +236,7 @@ class Candidates:
             mask &= np.isfinite(self.column(name))
         left = [mask]
         for condition in self.conditions:
-            left.append(condition.holds(self.column(condition.column), left[-1], self.keys))
+            left.append(condition.holds(self.column(condition.column), left[-1], self.keys_of))
         return left
 
     def blocks(self) -> Iterator[tuple[int, NDArray[np.float32]]]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.errors import UserError
-from tamis.selectors.order import Keys, first
+from tamis.selectors.order import KeyOf, first
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
@@ -32,7 +32,7 @@ class Condition:
     sign: str
     number: float
 
-    def holds(self, values: NDArray[np.float64], among: NDArray[np.bool_], keys: Keys) -> NDArray[np.bool_]:
+    def holds(self, values: NDArray[np.float64], among: NDArray[np.bool_], key_of: KeyOf) -> NDArray[np.bool_]:
         """Where it holds among some rows; never where a value is NaN."""
         result: NDArray[np.bool_] = among & _COMPARE[self.sign](values, self.number)
         return result
@@ -56,12 +56,12 @@ class Highest:
     number: float
     percent: bool
 
-    def holds(self, values: NDArray[np.float64], among: NDArray[np.bool_], keys: Keys) -> NDArray[np.bool_]:
+    def holds(self, values: NDArray[np.float64], among: NDArray[np.bool_], key_of: KeyOf) -> NDArray[np.bool_]:
         """Where it holds among some rows, equal values by key; their values must be finite."""
         rows = np.flatnonzero(among)
         wanted = int(len(values) * self.number / 100 + 0.5) if self.percent else int(self.number)
         result = np.zeros(len(values), bool)
-        result[rows[first(-values[rows], keys[rows], wanted)]] = True
+        result[rows[first(-values[rows], lambda at: key_of(rows[at]), wanted)]] = True
         return result
 
     def __str__(self) -> str:

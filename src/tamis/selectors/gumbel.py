@@ -26,4 +26,4 @@ class GumbelTopK(Selector):
         keys = candidates.keys[rows]
         # The upper 53 bits as a number strictly between 0 and 1; another stream than that of the random arm.
         uniform = ((shuffled(keys, seed, stream=1) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
-        return rows[first(np.log(-np.log(uniform)) - candidates.values[rows], keys, k)]
+        return rows[first(np.log(-np.log(uniform)) - candidates.values[rows], keys.__getitem__, k)]

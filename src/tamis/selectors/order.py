@@ -1,22 +1,25 @@
 """Orders that do not depend on where a row stands: by score and key, or by a hash of key and seed."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Keys = NDArray[np.uint64]
+KeyOf = Callable[[NDArray[np.int64]], Keys]
+"""The keys of the rows at some positions."""
 _WORD = 2**64 - 1
 
 
-def first(scores: NDArray[Any], keys: Keys, k: int) -> NDArray[np.int64]:
+def first(scores: NDArray[Any], key_of: KeyOf, k: int) -> NDArray[np.int64]:
     """Positions of the k smallest scores, smallest first; equal scores by key.
 
-    Costs one partition of the scores and a sort of the k.
+    Costs one partition of the scores and a sort of the k; keys are asked for where scores are equal only.
 
     Args:
         scores: One number a row, no NaN.
-        keys: One key a row.
+        key_of: The keys of the rows at some positions.
         k: How many; all if there are fewer.
     """
     k = min(k, len(scores))
@@ -28,9 +31,15 @@ def first(scores: NDArray[Any], keys: Keys, k: int) -> NDArray[np.int64]:
         below, ties = np.flatnonzero(scores < limit), np.flatnonzero(scores == limit)
         missing = k - len(below)
         if missing < len(ties):
-            ties = ties[np.argpartition(keys[ties], missing - 1)[:missing]]
+            ties = ties[np.argpartition(key_of(ties), missing - 1)[:missing]]
         chosen = np.concatenate([below, ties])
-    return chosen[np.lexsort((keys[chosen], scores[chosen]))]
+    chosen = chosen[np.argsort(scores[chosen])]
+    ordered = scores[chosen]
+    same = ordered[1:] == ordered[:-1]
+    if same.any():
+        at = np.flatnonzero(np.append(same, False) | np.append(False, same))
+        chosen[at] = chosen[at][np.lexsort((key_of(chosen[at]), ordered[at]))]
+    return chosen
 
 
 def shuffled(keys: Keys, seed: int, stream: int = 0) -> Keys:

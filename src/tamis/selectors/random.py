@@ -25,7 +25,7 @@ class Random(Selector):
         """The k smallest lots."""
         rows = np.flatnonzero(candidates.eligible)
         keys = candidates.keys[rows]
-        return rows[first(shuffled(keys, seed), keys, k)]
+        return rows[first(shuffled(keys, seed), keys.__getitem__, k)]
 
 
 class BalancedRandom(Selector):

@@ -14,8 +14,10 @@ from tamis.selectors.order import first
 
 def _ends(candidates: Candidates, rows: NDArray[np.int64], order: str, k: int) -> NDArray[np.int64]:
     """One end of a single order, so that the two ends never share a row while there are enough."""
-    values, keys = candidates.values[rows], candidates.keys[rows]
-    return rows[first(-values, keys, k) if order == "highest" else first(values, ~keys, k)]
+    values = candidates.values[rows]
+    if order == "highest":
+        return rows[first(-values, lambda at: candidates.keys_of(rows[at]), k)]
+    return rows[first(values, lambda at: ~candidates.keys_of(rows[at]), k)]
 
 
 class Top(Selector):

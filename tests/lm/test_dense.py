@@ -1,0 +1,50 @@
+"""Packed weights: the same numbers, forward and backward, and never those of a weight that has changed."""
+
+import pytest
+import torch
+from torch.nn.functional import linear
+
+from tamis.lm import dense
+
+needs_packing = pytest.mark.skipif(not dense._packs(torch.float32), reason="this PyTorch has no packed products")
+
+
+@pytest.fixture(autouse=True)
+def faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dense, "rates", lambda dtype, **_: {"plain": 1.0, "packed": 2.0})
+
+
+@needs_packing
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(7, 24), (1, 7, 24), (0, 24)])
+def test_a_packed_map_is_the_same_map(bias: bool, shape: tuple[int, ...]) -> None:
+    module = torch.nn.Linear(24, 40, bias=bias).requires_grad_(False)
+    x = torch.randn(shape).requires_grad_()
+    want = linear(x, module.weight, module.bias)
+    (expected,) = torch.autograd.grad(want.square().sum(), x)
+    assert dense.accelerate(module)
+    got = module(x)
+    (gradient,) = torch.autograd.grad(got.square().sum(), x)
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-4)
+    with torch.inference_mode():
+        torch.testing.assert_close(module(x.detach()), want, rtol=1e-5, atol=1e-5)
+
+
+@needs_packing
+def test_a_changed_weight_is_packed_anew_and_a_trained_one_not_at_all() -> None:
+    module = torch.nn.Linear(16, 16, bias=False).requires_grad_(False)
+    dense.accelerate(module)
+    x = torch.randn(3, 16)
+    before = module(x)
+    module.weight.mul_(2)
+    torch.testing.assert_close(module(x), 2 * before)
+    module.weight = torch.nn.Parameter(torch.zeros(16, 16))
+    module(x).sum().backward()
+    assert module.weight.grad is not None
+
+
+def test_what_is_not_faster_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dense, "rates", lambda dtype, **_: {"plain": 1.0, "packed": 1.0})
+    module = torch.nn.Linear(4, 4)
+    assert not dense.accelerate(module) and "forward" not in vars(module)
