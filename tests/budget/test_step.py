@@ -43,10 +43,24 @@ def test_one_advice_serves_every_share(prepared: Path, small_model: Path, tmp_pa
     arm = _json(tmp_path / "s" / arms[0] / "arm.json", "select")
     assert arm["selected"] == arm["wanted"] == min(12, rows_for(0.02, made.efficiency))
     assert arm["budget"] == "auto:0.02" and arm["advised"]["efficiency"] == pytest.approx(made.efficiency)
-    figures = {"verdict": [], "measures": [], "random_arms": [], "histograms": {}, "rows": {}, "pool": {"pool": {}}}
+    figures = {
+        "verdict": [],
+        "measures": [],
+        "random_arms": [],
+        "histograms": {},
+        "rows": {},
+        "pool": {"unchecked": {}},
+    }
     evaluation = {"model": {}, "settings": {}}
     arm_figures = {"measures": {}, "selection": arm, "evaluation": evaluation}
-    figures["pool"]["pool"] = {"rows": 12, "read": 12, "digest": "d", "rejected": {}, "sources": {"pool": 12}}
+    figures["pool"]["pool"] = {
+        "rows": 12,
+        "read": 12,
+        "digest": "d",
+        "rejected": {},
+        "flagged": {},
+        "sources": {"pool": 12},
+    }
     assert "predicted data efficiency" in html(figures | {"arms": {"random-0": arm_figures}, "scoring": []})
 
 

@@ -69,7 +69,7 @@ def test_the_digest_changes_with_each_thing_that_a_result_depends_on(
     program.mkdir()
     (program / "step.py").write_text("1")
     monkeypatch.setattr(preflight, "__file__", str(program / "preflight.py"))
-    files = {name: tmp_path / name for name in ("pool", "target", "heldout", "model", "task")}
+    files = {name: tmp_path / f"{name}.jsonl" for name in ("pool", "target", "heldout", "model", "task")}
     for path in files.values():
         path.write_text("a")
     names = {name: str(path) for name, path in files.items() if name != "task"}

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tamis.pipelines.build import compiled
+from tamis.pipelines.build import generated
 
 from tamis import store
 from tamis.cli import main
@@ -53,7 +53,7 @@ def test_the_whole_path_from_the_store_and_back(
     kept = [path for path in out.rglob("*") if path.is_file()]
     there = [name for name, _ in store.list_keys(bucket) if not name.endswith(".safetensors")]
     texts = [path.read_bytes() for path in kept] + [store.read_bytes(f"{bucket}/{name}") for name in there]
-    texts += [text.encode() for text in (told.out, told.err, *compiled().values())]
+    texts += [text.encode() for text in (told.out, told.err, *generated().values())]
     assert len(kept) > 20 and len(there) > 20
     assert not [text[:200] for text in texts for secret in secrets if secret in text]
 

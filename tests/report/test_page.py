@@ -43,7 +43,17 @@ def figures() -> dict[str, Any]:
                 "model": {"model": HOSTILE},
                 "rows": 2,
                 "unscorable": {"ifd": {HOSTILE: 1}},
-                "work": {"tokens": 10, "tokens_per_second": 5.0, "seconds": 2.0, "peak_memory_mib": 100},
+                "methods": {"ifd": {"tokens": 10, "passes": 2.0}},
+                "work": {
+                    "tokens": 10,
+                    "tokens_per_second": 5.0,
+                    "passes_per_row": 2.0,
+                    "matrix_share": 0.5,
+                    "matrix_gflops": 100.0,
+                    "seconds": 2.0,
+                    "device_hours": 0.001,
+                    "peak_memory_mib": 100,
+                },
             }
         ],
     }

@@ -88,7 +88,8 @@ def probe(engine: Engine, rows: Sequence[Row], wants: Mapping[str, Observation],
             free = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
             engine.batch_tokens = max(engine.batch_tokens, min(MOST_TOKENS, int(0.7 * free / a_token)))
             _fitting(engine, lambda: measure(0), lengths[order[0]])
-        speed = measure(len(order) // 2)
+        middle = len(order) // 2  # whose rows fill a batch better than the longest ones
+        speed = _fitting(engine, lambda: measure(middle), lengths[order[middle]])
     finally:
         engine.work, engine.read = work, read
     return Probe(engine.batch_tokens, sum(lengths.values()) / len(rows), speed)
@@ -101,12 +102,11 @@ def _allocated(engine: Engine) -> int:
     return int(torch.cuda.memory_allocated())
 
 
-def _fitting(engine: Engine, measure: Callable[[], float], longest: int) -> None:
-    """Halves the engine's batch until it fits."""
+def _fitting(engine: Engine, measure: Callable[[], float], longest: int) -> float:
+    """Halves the engine's batch until it fits; what was measured then."""
     while True:
         try:
-            measure()
-            return
+            return measure()
         except (MemoryError, RuntimeError) as error:
             short = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
             if not short:
