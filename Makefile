@@ -9,7 +9,8 @@ demo: $(READY)
 	$(BIN)/tamis demo
 
 test: $(READY) lint
-	OMP_NUM_THREADS=2 $(BIN)/python -m pytest --cov=src/tamis --cov-report=term:skip-covered --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov=src/tamis --cov-report=term:skip-covered \
+		--cov-fail-under=90
 
 test-slow: $(READY)
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m slow
