@@ -71,7 +71,8 @@ def test_a_step_starts_as_kfp_starts_it(run: Run, image: str) -> None:
 
 
 def test_the_readmes_derived_image_has_its_method(engine: Any, run: Run, tmp_path: Path) -> None:
-    blocks = dict(re.findall(r"```(python|toml|dockerfile)\n(.*?)```", README.split("## Add a method")[1], flags=re.S))
+    section = README.split("## Add a method")[1].split("\n## ")[0]
+    blocks = dict(re.findall(r"```(python|toml|dockerfile)\n(.*?)```", section, flags=re.S))
     (tmp_path / "my_package.py").write_text(blocks["python"])
     project = (
         '[project]\nname = "my-package"\nversion = "1"\n'
