@@ -3,6 +3,7 @@
 Tuned models and the release go to a real S3 server; the steps that do not need it have no network at all.
 """
 
+import copy
 import json
 import shutil
 import time
@@ -33,7 +34,7 @@ SETTINGS = [
     "release=quickstart/1",
     "publication.only_if=always",
 ]
-NEED_THE_STORE = {"finetune", "evaluate", "publish"}
+NEED_THE_STORE = {"preflight", "finetune", "evaluate", "publish"}
 
 
 def test_every_step_runs_in_a_container(
@@ -80,7 +81,8 @@ def test_every_step_runs_in_a_container(
             step = self.full_command[self.full_command.index("--function_to_execute") + 1]
             steps.append(step)
             if step in NEED_THE_STORE:
-                self.runner.container_run_args["network_mode"] = "host"
+                self.runner = copy.copy(self.runner)  # the next step's has no network again
+                self.runner.container_run_args = {**self.runner.container_run_args, "network_mode": "host"}
                 self.env_vars |= at.environ()
             return super().run()
 
