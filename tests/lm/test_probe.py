@@ -58,9 +58,9 @@ def test_accounting_counts_what_the_shape_and_the_tokens_need(small: LanguageMod
     assert gflop(small, Work(scored=3)) == pytest.approx(2e-9 * 3 * config.hidden_size * config.vocab_size)
     attention = 4e-9 * 5 * config.num_hidden_layers * config.hidden_size
     assert gflop(small, Work(pairs=5)) == pytest.approx(attention)
-    work = Work(rows=4, texts=8, tokens=1000, scored=100, batches=2, seconds=2.0)
+    work = Work(rows=4, texts=8, tokens=1000, filled=250, scored=100, batches=2, seconds=2.0)
     made = accounting(work, small, 4.0)
-    assert made["passes_per_row"] == 2 and made["tokens_per_second"] == 250 and made["padding_share"] == 0
+    assert made["passes_per_row"] == 2 and made["tokens_per_second"] == 250 and made["padding_share"] == 0.2
     assert made["gflops"] == pytest.approx(gflop(small, work) / 2, abs=0.05)
     assert made["matrix_share"] == pytest.approx(made["gflops"] / made["matrix_gflops"], abs=1e-3)
     assert made["device_hours"] == pytest.approx(4 / 3600, abs=1e-5)

@@ -48,6 +48,7 @@ def figures() -> dict[str, Any]:
                     "tokens": 10,
                     "tokens_per_second": 5.0,
                     "passes_per_row": 2.0,
+                    "padding_share": 0.015,
                     "matrix_share": 0.5,
                     "matrix_gflops": 100.0,
                     "seconds": 2.0,

@@ -205,6 +205,7 @@ class Engine:
             hidden = hidden_states(self.lm, packed)
         self.work.tokens += len(packed.ids)
         self.work.pairs += packed.pairs
+        self.work.filled += packed.filled if self.lm.device.type == "cpu" else 0
         self.work.texts += len(sequences)
         self.work.batches += 1
         for (_, view), sequence in zip(keys, sequences, strict=True):

@@ -55,6 +55,11 @@ class Pack:
         """Pairs of tokens of which the one sees the other."""
         return sum(len(s) * (len(s) + 1) // 2 + (len(s) * len(s.prefix) if s.prefix else 0) for s in self.spans)
 
+    @property
+    def filled(self) -> int:
+        """Positions with which attention on a CPU fills rows up, see `tamis.lm.blocks`; nothing else reads them."""
+        return sum(-len(span) % blocks.STEP for span in self.spans)
+
 
 def pack(rows: Sequence[Any], prefixes: Sequence[int | None] | None = None) -> Pack:
     """Packs rows of token ids.

@@ -23,6 +23,7 @@ class Work:
         rows: Rows observed.
         texts: Texts read for them: a row itself, its answers alone, a row behind a context.
         tokens: Tokens read by the model; none of them is padding.
+        filled: Positions with which attention on a CPU fills rows up; nothing else reads them.
         pairs: Pairs of such tokens, the one seeing the other.
         scored: Positions at which logits were computed.
         batches: Calls of the model.
@@ -32,6 +33,7 @@ class Work:
     rows: int = 0
     texts: int = 0
     tokens: int = 0
+    filled: int = 0
     pairs: int = 0
     scored: int = 0
     batches: int = 0
@@ -78,9 +80,9 @@ def accounting(work: Work, lm: LanguageModel, seconds: float) -> dict[str, float
 
     Returns:
         The counts; `pass_seconds`, the time inside the model's calls; `tokens_per_second` of the step; `passes_per_row`
-        (texts read for each row); `padding_share` of all positions; `gflops` of the passes, `matrix_gflops` that the
-        machine multiplies at most in this type, and `matrix_share`, the one by the other; `peak_memory_mib` of the
-        process (of the accelerator where there is one); `devices` and `device_hours`.
+        (texts read for each row); `padding_share`, of the positions of attention; `gflops` of the passes,
+        `matrix_gflops` that the machine multiplies at most in this type, and `matrix_share`, the one by the other;
+        `peak_memory_mib` of the process (of the accelerator where there is one); `devices` and `device_hours`.
     """
     rate = speed = 0.0
     if work.seconds:
@@ -90,7 +92,7 @@ def accounting(work: Work, lm: LanguageModel, seconds: float) -> dict[str, float
     return counts | {
         "tokens_per_second": round(work.tokens / seconds, 1) if seconds else 0.0,
         "passes_per_row": round(work.texts / work.rows, 3) if work.rows else 0.0,
-        "padding_share": 0.0,
+        "padding_share": round(work.filled / (work.tokens + work.filled), 4) if work.tokens else 0.0,
         "gflops": round(speed, 1),
         "matrix_gflops": round(rate, 1),
         "matrix_share": round(speed / rate, 3) if rate else 0.0,
