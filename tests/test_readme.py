@@ -50,7 +50,8 @@ def test_other_commands_name_what_exists(command: str) -> None:
     elif words[0] == "make":
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), flags=re.M)
     else:
-        assert words[0] == "python" and (ROOT / words[1]).exists(), command
+        script = f"{words[2].replace('.', '/')}.py" if words[1] == "-m" else words[1]
+        assert words[0] == "python" and (ROOT / script).exists(), command
 
 
 def test_the_example_method_is_one() -> None:
