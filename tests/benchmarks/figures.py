@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tamis.pool.formats import to_messages
+from tamis.pool.inputs import files
 from tamis.pool.read import records
 from tamis.pool.rows import Row, row_id
 
@@ -44,7 +45,7 @@ def show(figures: list[Figure]) -> None:
 def rows_of(data: Path, number: int) -> list[Row]:
     """Real rows, evenly spaced over the Dolly pool, so that their lengths are those of the pool."""
     rows: dict[str, Row] = {}
-    for _, record in records(data / "pools" / "dolly.jsonl.gz"):
+    for _, record in records(files(data / "pools" / "dolly.jsonl.gz")[0]):
         if isinstance(record, dict) and record.get("output"):
             messages = tuple(to_messages(record, "alpaca"))
             rows.setdefault(row_id(messages), Row(row_id(messages), messages, "dolly", {}))
