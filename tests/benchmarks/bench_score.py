@@ -16,7 +16,7 @@ import numpy as np
 from tamis.pool.rows import Row
 from tests.benchmarks.figures import Figure, rows_of
 
-ROWS = 48
+ROWS = 96
 SLOW_ROWS = 16
 """Of these, what the published way is timed on."""
 ROUNDS = 2

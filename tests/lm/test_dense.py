@@ -48,3 +48,32 @@ def test_what_is_not_faster_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(dense, "rates", lambda dtype, **_: {"plain": 1.0, "packed": 1.0})
     module = torch.nn.Linear(4, 4)
     assert not dense.accelerate(module) and "forward" not in vars(module)
+
+
+class Gated(torch.nn.Module):
+    """The feed-forward part of Llama, and something like it that is another function."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.gate_proj, self.up_proj = torch.nn.Linear(24, 40), torch.nn.Linear(24, 40)
+        self.down_proj, self.act_fn = torch.nn.Linear(40, 24), torch.nn.SiLU()
+        self.requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.down_proj(self.act_fn(self.scale * self.gate_proj(x)) * self.up_proj(x))
+
+
+@needs_packing
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_a_gated_part_is_the_same_function(scale: float) -> None:
+    module, x = Gated(scale), torch.randn(7, 24)
+    want, inner = module(x), []
+    dense.accelerate(module)
+    assert ("forward" in vars(module)) == (scale == 1.0)  # what is something else is left as it is
+    module.down_proj.register_forward_pre_hook(lambda _, args: inner.append(args[0]))
+    with torch.inference_mode():
+        torch.testing.assert_close(module(x), want, rtol=1e-5, atol=1e-5)
+    assert [tuple(seen.shape) for seen in inner] == [(7, 40)]  # what NAIT reads is still there
+    (gradient,) = torch.autograd.grad(module(x.requires_grad_()).sum(), x)
+    assert gradient.abs().max() > 0

@@ -202,6 +202,7 @@ def test_alpaca_joins_instruction_and_input() -> None:
         ({"messages": [{"role": "robot", "content": "x"}]}, "unknown role 'robot'"),
         ({"messages": [{"role": "user", "content": "x"}]}, "there is no answer"),
         ({"title": "x"}, "no known format has the fields title"),
+        ({"two\nlines": "x"}, r"no known format has the fields 'two\\nlines'"),
     ],
 )
 def test_a_bad_record_is_rejected_with_its_reason(record: dict[str, object], reason: str) -> None:

@@ -7,15 +7,17 @@ process and type. Costs a second copy of the weights in memory; where that is mo
 stays as it is.
 """
 
+import ctypes
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
+from torch.nn.functional import linear, silu
 
 FASTER = 1.05
 """Another layout must be so many times as fast to be taken."""
@@ -70,17 +72,37 @@ def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def accelerate(model: torch.nn.Module) -> bool:
     """Lets the linear maps of a model multiply packed weights if that is faster here; says whether it is.
 
-    Results differ by rounding only. A pass backward works through them too; a map that is itself trained is left alone.
+    A SwiGLU's activation and product are then made by oneDNN as well. Results differ by rounding only. A pass backward
+    works through it too; a map that is itself trained is left alone.
     """
     maps = [module for module in model.modules() if type(module) is torch.nn.Linear]
     if not maps or maps[0].weight.device.type != "cpu" or not packs_faster(maps[0].weight.dtype):
         return False
     if sum(module.weight.nbytes for module in maps) > _available() / 2:
         return False
+    _keep_memory()
+    gated = [module for module in model.modules() if _is_gated(module)]
     packed: dict[Any, _Packed] = {module: _Packed() for module in maps}
     for linear_map, weights in packed.items():
         linear_map.forward = partial(_forward, linear_map, weights)
+    for module in gated:
+        module.forward = partial(_gated, module, packed[module.gate_proj], packed[module.up_proj], module.forward)
     return True
+
+
+def _is_gated(module: Any) -> bool:
+    """Whether a module is down_proj(silu(gate_proj(x)) * up_proj(x)), as in Llama, Qwen and Mistral: it is tried."""
+    parts = dict(module.named_children())
+    if set(parts) != {"gate_proj", "up_proj", "down_proj", "act_fn"}:
+        return False
+    act = parts.pop("act_fn")
+    if any(type(part) is not torch.nn.Linear for part in parts.values()):
+        return False
+    width, dtype = module.gate_proj.in_features, module.gate_proj.weight.dtype
+    some = torch.linspace(-2, 2, 4 * width, dtype=dtype).view(4, width)
+    with torch.inference_mode():
+        inner = silu(module.gate_proj(some)) * module.up_proj(some)
+        return type(act).__name__.startswith("SiLU") and torch.equal(module(some), module.down_proj(inner))
 
 
 class _Packed:
@@ -120,6 +142,29 @@ def _forward(module: Any, packed: _Packed, x: Tensor) -> Tensor:
         out: Tensor = _Product.apply(x, weight, bias, packed)  # type: ignore[no-untyped-call]
         return out
     return multiply(x, packed.get(weight), bias)
+
+
+def _gated(module: Any, gate: _Packed, up: _Packed, plain: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Such a module, activation and product made by oneDNN while its results are still in registers."""
+    weights = module.gate_proj.weight, module.up_proj.weight
+    if torch.is_grad_enabled() or any(w.requires_grad or w.dtype != x.dtype for w in weights) or not x.numel():
+        return plain(x)
+    pointwise = torch.ops.mkldnn._linear_pointwise
+    opened = pointwise(x.contiguous(), gate.get(weights[0]), module.gate_proj.bias, "swish", [], "")
+    inner = pointwise.binary(x.contiguous(), opened, up.get(weights[1]), module.up_proj.bias, "mul")
+    out: Tensor = module.down_proj(inner)
+    return out
+
+
+def _keep_memory() -> None:
+    """Lets glibc keep what a layer frees, up to 512 MiB, for the next: the system clears each page that it hands out.
+
+    Takes a tenth off a pass. Where there is no glibc, nothing happens.
+    """
+    with suppress(AttributeError, OSError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-1, 512 << 20)  # M_TRIM_THRESHOLD
+        mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD, its largest
 
 
 def _available() -> float:

@@ -9,8 +9,7 @@ rows), which is then computed once: the key/value cache of in-context methods.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -87,12 +86,16 @@ class _Rows:
     """The rows of a pack that is being read."""
 
     spans: tuple[Span, ...]
+    _layouts: dict[tuple[int, int, torch.dtype], blocks.Layout] = field(default_factory=dict)
 
-    @cached_property
-    def stacks(self) -> list[blocks.Stack]:
-        nothing = Span(0, 0)
-        both = ((span.prefix or nothing, span) for span in self.spans)
-        return blocks.stacks([(range(p.start, p.end), range(s.start, s.end)) for p, s in both])
+    def layout(self, heads: int, shared: int, dtype: torch.dtype) -> blocks.Layout:
+        """How a CPU's attention stacks them, the same in all layers."""
+        if (heads, shared, dtype) not in self._layouts:
+            nothing = Span(0, 0)
+            both = ((span.prefix or nothing, span) for span in self.spans)
+            ranges = [(range(p.start, p.end), range(s.start, s.end)) for p, s in both]
+            self._layouts[heads, shared, dtype] = blocks.layout(ranges, heads, shared, dtype)
+        return self._layouts[heads, shared, dtype]
 
 
 _rows: ContextVar[_Rows | None] = ContextVar("rows", default=None)
@@ -158,7 +161,7 @@ def packed_attention(
     if query.device.type == "cpu" and softcap is None and sliding_window is None and not query.requires_grad:
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         q, k, v = (whole[0].transpose(0, 1) for whole in (query, key, value))
-        return blocks.attend(q, k, v, rows.stacks, scale)[None], None
+        return blocks.attend(q, k, v, rows.layout(q.shape[1], k.shape[1], q.dtype), scale)[None], None
     # Cut all at once: going backward, one cut costs a pass over the whole pack.
     lengths = [len(span) for span in spans]
     queries, keys, values = (torch.split(whole[0], lengths, 1) for whole in (query, key, value))

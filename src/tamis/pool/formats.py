@@ -82,10 +82,11 @@ def detect(record: Record) -> str:
     Raises:
         Rejected: It has the fields of none.
     """
-    for name, (fields, _) in FORMATS.items():
-        if fields <= record.keys():
+    for name, (needed, _) in FORMATS.items():
+        if needed <= record.keys():
             return name
-    raise Rejected(f"no known format has the fields {', '.join(map(str, list(record)[:6])) or '(none)'}"[:200])
+    fields = (field if str(field).isprintable() else repr(field) for field in list(record)[:6])
+    raise Rejected(f"no known format has the fields {', '.join(map(str, fields)) or '(none)'}"[:200])
 
 
 def to_messages(record: Record, name: str) -> list[Message]:
