@@ -8,6 +8,7 @@ from tamis.components.images import GPU
 def evaluate(
     prepared: dsl.Input[dsl.Dataset],
     evaluated: dsl.Output[dsl.Artifact],
+    work: dsl.Output[dsl.Metrics],
     arm: str,
     model: str,
     tuned: dsl.Input[dsl.Model] = None,
@@ -20,6 +21,7 @@ def evaluate(
     Args:
         prepared: Output of `prepare`, for the held-out rows.
         evaluated: Folder with `evaluation.json`, `heldout.parquet` and one file for each task.
+        work: The figures of the tasks and of the held-out rows, and what each took.
         arm: Name of the arm.
         model: The model to evaluate where no tuned one is given (the arm `base`).
         tuned: Output of `finetune`.
@@ -34,7 +36,7 @@ def evaluate(
     from tamis.settings import parse
 
     heldout = Path(prepared.path) / "heldout"
-    run(
+    result = run(
         tuned.path if tuned else model,
         Path(evaluated.path),
         parse(EvaluationSettings, evaluation, "evaluation"),
@@ -42,3 +44,5 @@ def evaluate(
         template=template,
         arm=arm,
     )
+    for name, value in result.metrics().items():
+        work.log_metric(name, value)

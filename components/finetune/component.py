@@ -8,6 +8,7 @@ from tamis.components.images import GPU
 def finetune(
     selections: dsl.Input[dsl.Dataset],
     tuned: dsl.Output[dsl.Model],
+    work: dsl.Output[dsl.Metrics],
     arm: str,
     model: str,
     template: str = "chat",
@@ -20,6 +21,7 @@ def finetune(
     Args:
         selections: Output of `select`.
         tuned: Folder of the tuned model (safetensors, tokenizer) with `training.json`.
+        work: Loss of the last step, tokens a second, memory and device-hours.
         arm: Name of the arm.
         model: The model to start from: a folder, hub id or `demo`.
         template: How conversations are written.
@@ -35,4 +37,6 @@ def finetune(
 
     settings = parse(TrainingSettings, training, "training")
     result = run(Path(selections.path) / arm, model, Path(tuned.path), settings, template=template, workspace=workspace)
-    tuned.metadata.update({"arm": arm, "base_model": model, "loss": result.final_loss, "seconds": result.seconds})
+    tuned.metadata.update({"arm": arm, "base_model": model})
+    for name, value in ({"loss": result.final_loss} | result.work).items():
+        work.log_metric(name, value)

@@ -11,6 +11,7 @@ def score(
     prepared: dsl.Input[dsl.Dataset],
     states: dsl.Input[dsl.Artifact],
     scores: dsl.Output[dsl.Dataset],
+    work: dsl.Output[dsl.Metrics],
     methods: List[str],  # noqa: UP006
     model: str,
     shard: int = 0,
@@ -25,6 +26,7 @@ def score(
         prepared: Output of `prepare`.
         states: Output of `fit` for the same methods, model and template.
         scores: Folder with one score shard and `scored.json`.
+        work: Tokens a second, passes a row, share of the machine's matrix rate, padding, memory and device-hours.
         methods: Names of scoring methods.
         model: A model's folder, hub id or `demo`.
         shard: Which shard of the pool.
@@ -43,4 +45,5 @@ def score(
     result = run(
         Path(prepared.path) / "pool", Path(scores.path), scoring, states=Path(states.path), indices=[int(shard)]
     )
-    scores.metadata.update(result["work"])
+    for name, value in result["work"].items():
+        work.log_metric(name, value)

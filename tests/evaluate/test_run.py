@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,8 @@ def test_an_evaluation_from_beginning_to_end(
     kept = json.loads((out / "evaluation.json").read_text())
     assert kept["arm"] == "random-0"
     assert kept["tasks"] == result.tasks
+    assert (kept["work"]["facts"]["items"], kept["work"]["heldout"]["items"], kept["training"]) == (5, 3, None)
+    assert kept["work"]["facts"]["seconds"] > 0 and kept["work"]["heldout"]["tokens_per_second"] > 0
     assert kept["model"]["digest"] == result.model["digest"]
     assert "held-out rows" in result.summary()
     assert f"facts: acc {accuracy:.4f}" in result.summary()
@@ -117,7 +120,7 @@ def test_an_evaluation_from_beginning_to_end(
     stamps = {file: file.stat().st_mtime_ns for file in out.rglob("*.parquet")}
     assert run(settings).tasks == result.tasks
     (out / "tasks" / "facts.json").unlink()
-    assert run(settings) == result.__class__(**{**vars(result), "seconds": run(settings).seconds})
+    assert run(settings) == replace(result, work=run(settings).work)
     changed = [file.name for file, stamp in stamps.items() if file.stat().st_mtime_ns != stamp]
     assert changed == ["facts.parquet"]
 

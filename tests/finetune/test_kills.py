@@ -20,7 +20,15 @@ from tamis.pool.rows import Row, to_table
 
 MOMENTS = 20
 SETTINGS = TrainingSettings(batch_size=2, max_steps=12, learning_rate=3e-4, zero_stage=2, checkpoint_every=4)
-OF_THE_RUN = ("seconds", "total_seconds", "tokens_per_second", "peak_memory_mib", "resumed_from", "model_uri")
+OF_THE_RUN = (
+    "seconds",
+    "total_seconds",
+    "device_hours",
+    "tokens_per_second",
+    "peak_memory_mib",
+    "resumed_from",
+    "model_uri",
+)
 CODE = """
 import sys
 from pathlib import Path

@@ -32,6 +32,17 @@ def figures() -> dict[str, Any]:
             name: {
                 "measures": {"heldout": {"estimate": estimate, "against_random": estimate, "verdict": "not better"}},
                 "selection": selection,
+                "evaluation": {
+                    "training": {
+                        "rows": 2,
+                        "tokens": 1234,
+                        "tokens_per_second": 56.7,
+                        "total_seconds": 8.9,
+                        "device_hours": 0.0025,
+                        "peak_memory_mib": 99,
+                    },
+                    "work": {"heldout": {"items": 7, "seconds": 3.5, "device_hours": 0.001, "matrix_share": 0.6}},
+                },
             }
             for name in ("ifd", "random-0")
         },
@@ -74,6 +85,12 @@ def test_what_was_left_out_flagged_or_not_checked_is_said(figures: dict[str, Any
     page = html(figures)
     for said in ("1 left out: the answer is empty", "1 kept, but flagged: near", "arc_easy: no lm-eval here"):
         assert said in page
+
+
+def test_what_each_step_took_is_said(figures: dict[str, Any]) -> None:
+    page = html(figures)
+    assert "random-0: 2 rows, 1234 tokens at 57 a second, 8.9 s (0.0025 device-hours), 99 MiB at most" in page
+    assert "ifd: heldout 7 items in 3.5 s (0.001 device-hours, 60 % of the matrix rate)" in page
 
 
 def test_the_summary_has_one_line_for_each_arm(figures: dict[str, Any]) -> None:

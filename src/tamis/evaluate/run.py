@@ -17,6 +17,8 @@ from tamis import store
 from tamis.errors import TamisError, UserError
 from tamis.evaluate.settings import EvaluationSettings
 from tamis.evaluate.tasks import Task, find_tasks
+from tamis.finetune.result import RESULT as TRAINED
+from tamis.finetune.result import read_result
 from tamis.pool import shards
 from tamis.pool.rows import from_table
 
@@ -36,7 +38,9 @@ class Evaluation:
         model: Name, digest and type of the model.
         heldout: Figures of the held-out rows (see `tamis.evaluate.heldout.summarise`), None without such rows.
         tasks: By task: `metric`, `value`, `stderr`, `n`, `metrics`.
-        seconds: That its parts took when they were made, the first one with the load of the model.
+        work: By part, the accounting of when it was made: `seconds` (of the first with the load of the model), `items`,
+            `peak_memory_mib`, `devices`, `device_hours`; of the held-out rows all of `tamis.lm.work.accounting`.
+        training: The accounting of the training that made the model, None for another model.
         settings: How it was evaluated.
         identity: What it was made from.
     """
@@ -45,9 +49,21 @@ class Evaluation:
     model: dict[str, str]
     heldout: dict[str, Any] | None
     tasks: dict[str, dict[str, Any]]
-    seconds: float
+    work: dict[str, dict[str, float]]
+    training: dict[str, float] | None
     settings: dict[str, Any]
     identity: dict[str, Any]
+
+    def metrics(self) -> dict[str, float]:
+        """The figures by name, and what each part took."""
+        found = {name: float(task["value"]) for name, task in self.tasks.items()}
+        if self.heldout and self.heldout["scored"]:
+            found["heldout_nats_per_token"] = float(self.heldout["nll_per_token"])
+        for part, work in self.work.items():
+            for name in ("seconds", "peak_memory_mib", "device_hours", "tokens_per_second", "matrix_share"):
+                if name in work:
+                    found[f"{part}_{name}"] = work[name]
+        return found
 
     def summary(self) -> str:
         """The figures as lines of text."""
@@ -109,7 +125,8 @@ def evaluate(
         model=next(iter(results.values()))["model"],
         heldout=results[HELDOUT]["figures"] if HELDOUT in results else None,
         tasks={name: result["figures"] for name, result in results.items() if name != HELDOUT},
-        seconds=round(sum(result["seconds"] for result in results.values()), 2),
+        work={name: result["work"] for name, result in results.items()},
+        training=read_result(Path(model)).work if (Path(model) / TRAINED).exists() else None,
         settings=settings.model_dump(mode="json") | {"template": template},
         identity=identities,
     )
@@ -207,6 +224,7 @@ def _make(
     from tamis.evaluate.heldout import score_heldout, summarise
     from tamis.lm.engine import Engine
     from tamis.lm.load import load
+    from tamis.lm.work import Work, accounting, cost
 
     if not missing:
         return
@@ -215,16 +233,19 @@ def _make(
     loaded = load_tasks(wanted) if wanted else {}
     lm = load(model, evaluation_type(settings), settings.trust_remote_code)
 
-    def keep(name: str, table: pa.Table, figures: dict[str, Any]) -> None:
+    def keep(name: str, table: pa.Table, figures: dict[str, Any], done: Work | None = None) -> None:
         nonlocal started
+        seconds = time.monotonic() - started
+        work = accounting(done, lm, seconds) if done else cost(seconds)
         made = {"figures": figures, "identity": identities[name], "model": lm.identity}
-        _write(parts[name], table, made | {"seconds": round(time.monotonic() - started, 2)})
+        _write(parts[name], table, made | {"work": {"items": table.num_rows} | work})
         started = time.monotonic()
 
     if HELDOUT in missing and heldout is not None:
         rows = [row for shard in shards.shards(heldout) for row in from_table(shards.load(shard))]
-        table = score_heldout(rows, Engine(lm, template, settings.max_length))
-        keep(HELDOUT, table, summarise(table))
+        engine = Engine(lm, template, settings.max_length)
+        table = score_heldout(rows, engine)
+        keep(HELDOUT, table, summarise(table), engine.work)
     harness = for_tasks(lm, settings) if wanted else None
     for task in wanted:
         figures, table = run_task(loaded[task.name], harness, settings)

@@ -30,6 +30,8 @@ class Training:
         total_seconds: With the start of the processes and the saving.
         tokens_per_second: Tokens read by all processes in a second of the training itself.
         peak_memory_mib: Of the process that needed most: its GPU's memory, or resident memory without one.
+        devices: Processes that trained, each on a device of its own.
+        device_hours: Of all of them.
         settings: How it was trained.
         identity: What it was made from.
     """
@@ -47,6 +49,8 @@ class Training:
     total_seconds: float
     tokens_per_second: float
     peak_memory_mib: int
+    devices: int
+    device_hours: float
     settings: dict[str, Any]
     identity: dict[str, Any]
 
@@ -54,6 +58,12 @@ class Training:
     def final_loss(self) -> float:
         """Loss of the last step."""
         return self.losses[-1]
+
+    @property
+    def work(self) -> dict[str, float]:
+        """The accounting of the step: what it read and how fast, and what it took."""
+        names = ("rows", "steps", "tokens", "tokens_per_second", "seconds", "total_seconds", "peak_memory_mib")
+        return {name: getattr(self, name) for name in (*names, "devices", "device_hours")}
 
 
 def counts(examples: Examples) -> dict[str, Any]:
@@ -75,11 +85,14 @@ def content(job: dict[str, Any], result: dict[str, Any], started: float) -> dict
         started: When the step began, of the monotonic clock.
     """
     resumed = job["resume"] and Path(str(job["resume"])).name
+    total = time.monotonic() - started
     return {
         **job["counts"],
         **{name: result[name] for name in ("losses", "steps", "tokens", "peak_memory_mib")},
         "seconds": round(result["seconds"], 2),
-        "total_seconds": round(time.monotonic() - started, 2),
+        "total_seconds": round(total, 2),
+        "devices": job["processes"],
+        "device_hours": round(job["processes"] * total / 3600, 5),
         "tokens_per_second": round(result["tokens"] / result["seconds"], 1),
         "settings": job["settings"],
         "identity": job["identity"],

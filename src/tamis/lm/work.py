@@ -88,15 +88,24 @@ def accounting(work: Work, lm: LanguageModel, seconds: float) -> dict[str, float
     if work.seconds:
         rate = matrix_rate(next(lm.model.parameters()).dtype, lm.device)
         speed = gflop(lm, work) / work.seconds
-    counts: dict[str, Any] = asdict(work) | {"seconds": round(seconds, 2), "pass_seconds": round(work.seconds, 3)}
-    return counts | {
+    counts: dict[str, Any] = asdict(work) | {"pass_seconds": round(work.seconds, 3)}
+    reached = {
         "tokens_per_second": round(work.tokens / seconds, 1) if seconds else 0.0,
         "passes_per_row": round(work.texts / work.rows, 3) if work.rows else 0.0,
         "padding_share": round(work.filled / (work.tokens + work.filled), 4) if work.tokens else 0.0,
         "gflops": round(speed, 1),
         "matrix_gflops": round(rate, 1),
         "matrix_share": round(speed / rate, 3) if rate else 0.0,
-        "peak_memory_mib": peak_memory_mib(),
+    }
+    return counts | reached | cost(seconds)
+
+
+def cost(seconds: float) -> dict[str, float]:
+    """What a step took: its seconds, peak memory of the process, and device-hours."""
+    peak = peak_memory_mib()
+    return {
+        "seconds": round(seconds, 2),
+        "peak_memory_mib": peak,
         "devices": 1,
         "device_hours": round(seconds / 3600, 5),
     }
