@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -17,7 +18,7 @@ from tamis.pool import shards
 from tamis.pool.prepare import PrepareSettings, prepare
 from tamis.pool.rows import Row
 from tamis.scorers import rico
-from tamis.scorers.rico import RICo, candidates, measure, random_text, significance, summary, task_score
+from tamis.scorers.rico import RICo, measure, random_text, significance, summary, task_score
 from tamis.scoring import ScoreSettings, Scoring, fit, score
 from tamis.scoring.fit import load_state
 from tamis.settings import parse
@@ -191,7 +192,8 @@ def test_a_selector_is_learned_kept_and_scores_a_pool(pools: Path, small_model: 
     scorer = plan(small_model).scorers["rico"]
     engine = plan(small_model).engine()
     state, _ = load_state(tmp_path / "states" / "rico.safetensors", "rico", scorer, engine)
-    made = candidates(state).to_pylist()
+    made = pq.read_table(tmp_path / "states" / "rico.parquet").to_pylist()
+    assert scorer.measured(state).to_pylist() == made
     assert [row["label"] for row in made].count(1) == 4 and len(made) == 16
     best = sorted(made, key=lambda row: -row["global"])[:4]
     assert all(row["label"] == 1 for row in best)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from tamis import settings
 from tamis.lm.observations import Observation
 from tamis.pool.rows import Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Array = NDArray[Any]
 State = dict[str, Array]
@@ -99,6 +102,10 @@ class Scorer:
             sample: Rows of the pool; empty unless `needs` names it.
         """
         return {}
+
+    def measured(self, state: State) -> "pa.Table | None":
+        """What `fit` measured of single rows, for people: kept as a table beside the state."""
+        return None
 
     def score(self, seen: Mapping[str, Array], state: State) -> dict[str, Array]:
         """Columns for some rows; NaN where a row has no score.

@@ -42,7 +42,8 @@ class RICo(Scorer):
     parameters with "lora" in their name are; `frozen_head` does the same); a step has 16 rows, so that 500 candidates
     make about as many steps as their 5,000 with 128; the anchors are the target of the run, where theirs are a fixed
     set of 1,020 rows; labels go by the mean itself, as the stored significance ties where it saturates. The last tenth
-    of the candidates is not trained on; the log says how well the classifier orders it.
+    of the candidates is not trained on; the log says how well the classifier orders it. What was measured of each
+    candidate (contribution, consistency, stability, coverage) stays beside the state as `rico.parquet`.
 
     Cost: to fit, 2 x candidates x anchors passes over an anchor and a few epochs over the candidates; then one pass.
     """
@@ -88,7 +89,7 @@ class RICo(Scorer):
         return {"chance": Classified(weights)}
 
     def fit(self, engine: Any, target: Sequence[Row], sample: Sequence[Row]) -> State:
-        """Measures candidates, labels them and trains the classifier; keeps both, see `candidates`."""
+        """Measures candidates, labels them and trains the classifier; keeps both, see `measured`."""
         from tamis.lm.classifier import Training, train
 
         options = self.settings
@@ -119,6 +120,13 @@ class RICo(Scorer):
         columns = [name for name in measured.table.column_names if name not in ("id", "reason")]
         return state | {f"candidates/{name}": measured.table[name].to_numpy() for name in columns}
 
+    def measured(self, state: State) -> pa.Table:
+        """The candidates: `id`, `label` (-1 without a score) and the numbers of `Measured`, such as `consistency`."""
+        prefix = "candidates/"
+        columns = {name.removeprefix(prefix): values for name, values in state.items() if name.startswith(prefix)}
+        ids = [bytes(row).rstrip(b"\0").decode() for row in columns.pop("id")]
+        return pa.table({"id": pa.array(ids, pa.string())} | {name: pa.array(v) for name, v in columns.items()})
+
     def score(self, seen: Mapping[str, Array], state: State) -> dict[str, Array]:
         """The probability."""
         return {"rico": seen["chance"]}
@@ -127,14 +135,6 @@ class RICo(Scorer):
     def selection(self) -> Selection:
         """The most probable."""
         return Selection("top", "rico")
-
-
-def candidates(state: State) -> pa.Table:
-    """The candidates that a state was learned from: `id`, `label` (-1 without a score), the numbers of `Measured`."""
-    prefix = "candidates/"
-    columns = {name.removeprefix(prefix): values for name, values in state.items() if name.startswith(prefix)}
-    ids = [bytes(row).rstrip(b"\0").decode() for row in columns.pop("id")]
-    return pa.table({"id": pa.array(ids, pa.string())} | {name: pa.array(v) for name, v in columns.items()})
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from tamis import store
 from tamis.errors import UserError
@@ -29,7 +30,8 @@ SAMPLE_ROWS = 1000
 def fit(pool: Path, out: Path, scoring: Scoring, target: Path | None = None, engine: Any = None) -> list[str]:
     """Lets every method that learns something do so, and keeps what it learned as `out/<method>.safetensors`.
 
-    A state that is already there is used again if the same model, template, settings and target made it.
+    What a method measured of single rows on the way is kept beside that as `out/<method>.parquet`. A state that is
+    already there is used again if the same model, template, settings and target made it.
 
     Args:
         pool: The pool's shards, for a sample.
@@ -76,6 +78,9 @@ def fit(pool: Path, out: Path, scoring: Scoring, target: Path | None = None, eng
                 work[name] = accounting(engine.work.since(before), engine.lm, time.monotonic() - started)
                 tasks = [row.source for row in targets]
                 part = path.with_suffix(".part")
+                if (measured := scorer.measured(state)) is not None:
+                    pq.write_table(measured, part)
+                    part.replace(path.with_suffix(".parquet"))
                 arrays = {key: np.ascontiguousarray(value) for key, value in state.items()}
                 save_file(arrays, part, metadata={"identity": json.dumps(identity), "tasks": json.dumps(tasks)})
                 part.replace(path)
