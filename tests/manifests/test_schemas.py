@@ -15,6 +15,18 @@ from kustomize import MANIFESTS, OVERLAYS, Manifest, jobs, overlay
 
 KUBERNETES = "1.34"
 FILES = sorted((Path(__file__).parent / "schemas").glob("*.yaml"))
+LABEL = "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
+METADATA = {
+    "required": ["name"],
+    "properties": {
+        "name": {"type": "string", "maxLength": 253, "pattern": "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"},
+        "namespace": {"type": "string"},
+        "labels": {"type": "object", "additionalProperties": {"type": "string", "maxLength": 63, "pattern": LABEL}},
+        "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
+    },
+}
+CONDITIONS = {"if", "then", "else", "not", "oneOf", "dependentSchemas"}
+REFUSALS = (jsonschema.ValidationError, kubernetes_validate.ValidationError, AssertionError, ValueError)
 
 
 @cache
@@ -23,7 +35,7 @@ def schemas() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for file in FILES:
         for name, schema in yaml.safe_load(file.read_text()).items():
-            schema["properties"] |= {"apiVersion": {}, "kind": {}, "metadata": {"required": ["name"], "type": "object"}}
+            schema["properties"] |= {"apiVersion": {}, "kind": {}, "metadata": METADATA}
             found[name] = closed(schema)
     return found
 
@@ -33,10 +45,19 @@ def closed(schema: Any) -> Any:
         return [closed(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    schema = {key: closed(part) for key, part in schema.items()}
+    schema = {key: part if key in CONDITIONS else closed(part) for key, part in schema.items()}
     if isinstance(schema.get("properties"), dict):
         schema |= {"type": "object", "additionalProperties": False}
     return schema
+
+
+def bus_pod(manifest: Manifest) -> Manifest:
+    """The pod that an EventBus asks for: the cluster keeps any field of it, and the controller drops a wrong one."""
+    bus = manifest["spec"]["jetstream"]
+    names = ("containerTemplate", "reloaderContainerTemplate", "metricsContainerTemplate")
+    containers = [{"name": name.lower(), "image": "any", **bus.get(name, {})} for name in names]
+    pod = {"securityContext": bus.get("securityContext", {}), "containers": containers}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bus"}, "spec": pod}
 
 
 def validate(manifest: Manifest) -> None:
@@ -45,7 +66,8 @@ def validate(manifest: Manifest) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
-    elif kind == "TrainingRuntime":
+        return
+    if kind == "TrainingRuntime":
         from kubeflow_trainer_api.models.trainer_v1alpha1_training_runtime import TrainerV1alpha1TrainingRuntime
 
         model = TrainerV1alpha1TrainingRuntime.from_dict(copy.deepcopy(manifest))
@@ -63,8 +85,14 @@ def validate(manifest: Manifest) -> None:
         )
         kept = model.model_dump(by_alias=True, exclude_unset=True, mode="json")
         assert kept["spec"] == known["spec"]
-    else:
-        jsonschema.Draft202012Validator(schemas()[f"{group}/{kind}"]).validate(manifest)
+        return
+    jsonschema.Draft202012Validator(schemas()[f"{group}/{kind}"]).validate(manifest)
+    if kind == "EventBus":
+        validate(bus_pod(manifest))
+    elif kind == "ClusterQueue":
+        for resources in manifest["spec"]["resourceGroups"]:
+            for flavor in resources["flavors"]:
+                assert [quota["name"] for quota in flavor["resources"]] == resources["coveredResources"]
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
@@ -81,13 +109,51 @@ def test_every_object_is_valid(name: str) -> None:
 def test_a_field_that_nobody_knows_is_found(kind: str) -> None:
     manifest = copy.deepcopy(next(m for m in overlay("prod") if m["kind"] == kind))
     manifest["spec"]["replica"] = 1
-    with pytest.raises((jsonschema.ValidationError, kubernetes_validate.ValidationError, AssertionError)):
+    with pytest.raises(REFUSALS):
         validate(manifest)
 
 
-def test_every_schema_is_used() -> None:
+WRONG = [
+    ("Application", "spec.destination.name", "in-cluster"),  # it has a server
+    ("Application", "spec.syncPolicy.retry.limit", "5"),
+    ("Application", "spec.syncPolicy.syncOptions.0", "ServerSideAply=true"),
+    ("ClusterQueue", "spec.resourceGroups.0.coveredResources", ["cpu", "memory"]),  # the flavors have three
+    ("ClusterQueue", "spec.resourceGroups.0.flavors.0.resources.1.nominalQuota", "2K"),
+    ("ClusterQueue", "spec.resourceGroups.0.flavors.0.resources.1.borrowingLimit", "2Ti"),  # it is in no cohort
+    ("EventBus", "spec.jetstream.replicas", 2),
+    ("EventBus", "spec.jetstream.containerTemplate.securityContext.readOnlyRootFilesytem", True),
+    ("ExternalSecret", "spec.data.0.secretKey", "access key"),
+    ("ExternalSecret", "spec.target.creationPolicy", "Own"),
+    ("LocalQueue", "spec.clusterQueue", "Tamis"),
+    ("Pipeline", "metadata.name", "Select"),
+    ("PipelineVersion", "metadata.annotations.wave", 1),
+    ("PipelineVersion", "spec.versionName", "v_1"),
+    ("ResourceFlavor", "spec.tolerations.0.value", "present"),  # the operator is Exists
+    ("ResourceFlavor", "spec.tolerations.0.tolerationSeconds", 5),  # the effect is NoSchedule
+    ("Sensor", "spec.dependencies.0.eventName", 1),
+    ("EventSource", "spec.minio.new-rows.insecure", "no"),
+    ("TrainingRuntime", "spec.mlPolicy.mpi", {}),  # besides torch
+    ("TrainingRuntime", "spec.template.spec.failurePolicy.restartStrategy", "Never"),
+    ("WorkloadPriorityClass", "value", 2**31),
+]
+
+
+@pytest.mark.parametrize(("kind", "path", "value"), WRONG, ids=[f"{kind}-{path}" for kind, path, _ in WRONG])
+def test_a_value_that_the_cluster_refuses_is_found(kind: str, path: str, value: Any) -> None:
+    manifest = copy.deepcopy(next(m for m in overlay("prod") if m["kind"] == kind))
+    *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+    place: Any = manifest
+    for part in parents:
+        place = place[part]
+    place[last] = value
+    with pytest.raises(REFUSALS):
+        validate(manifest)
+
+
+def test_every_schema_is_used_and_refuses_something() -> None:
     made = {f"{m['apiVersion']}/{m['kind']}" for name in OVERLAYS for m in overlay(name)}
     assert set(schemas()) <= made
+    assert {name.rpartition("/")[2] for name in schemas()} <= {kind for kind, _, _ in WRONG}
 
 
 def test_every_kustomization_is_used() -> None:
