@@ -13,7 +13,6 @@ from pathlib import Path
 from tests.benchmarks.figures import Figure, rows_of
 
 SHARD_ROWS = 32
-ROUNDS = 3
 
 SCORE = """
 import json, sys
@@ -25,27 +24,25 @@ print(json.dumps(score(Path(sys.argv[1]), Path(sys.argv[2]), scoring)["work"]))
 
 
 def run(data: Path) -> list[Figure]:
-    """Peak memory of the score step on two shards and on eight, each in processes of its own, the least of `ROUNDS`.
+    """Peak memory of the score step on four shards and on sixteen, each in a process of its own.
 
-    The peak of one process varies by a tenth either way: by what the allocator happens to keep.
+    Four are about a dozen batches: so many it takes until the allocator holds all that a batch needs.
     """
     from tamis.pool.rows import to_table
     from tamis.pool.shards import write_shard
 
     rows = rows_of(data, 4 * SHARD_ROWS)
-    peaks: dict[int, list[int]] = {2: [], 8: []}
+    peak = []
     with tempfile.TemporaryDirectory() as made:
-        for shards in peaks:
+        for shards in (4, 16):
+            pool = Path(made, f"pool-{shards}")
             for i in range(shards):
-                # The same lengths in every shard: what is compared is the number of rows.
-                write_shard(Path(made, f"pool-{shards}"), i, to_table(rows[i % 4 :: 4][:SHARD_ROWS]), {})
-        for turn in range(ROUNDS):
-            for shards, peak in peaks.items():
-                command = [sys.executable, "-c", SCORE, f"{made}/pool-{shards}", f"{made}/scores-{shards}-{turn}"]
-                out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-                peak.append(json.loads(out.splitlines()[-1])["peak_memory_mib"])
-    ratio = min(peaks[8]) / min(peaks[2])
-    return [Figure("scoring: memory for four times the pool", ratio, 1.05, True, {"peak_mib": peaks})]
+                # The same lengths in every four shards: what is compared is the number of rows.
+                write_shard(pool, i, to_table(rows[i % 4 :: 4][:SHARD_ROWS]), {})
+            command = [sys.executable, "-c", SCORE, str(pool), str(Path(made, f"scores-{shards}"))]
+            out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            peak.append(json.loads(out.splitlines()[-1])["peak_memory_mib"])
+    return [Figure("scoring: memory for four times the pool", peak[1] / peak[0], 1.05, True, {"peak_mib": peak})]
 
 
 def run_help() -> list[Figure]:

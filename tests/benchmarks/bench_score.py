@@ -52,7 +52,7 @@ def run(data: Path) -> list[Figure]:
             }
             reach = {"float32": 0.80, "bfloat16": 0.65}[name]
             figures.append(Figure(f"{method}, {name}: share of the matrix rate", speed / rate, reach, detail=detail))
-        positions = engine.work.tokens
+        positions = engine.work.tokens + engine.work.filled  # attention on a CPU fills rows up
         figures.append(Figure(f"padding, {name}: share of positions", 1 - _real(engine, rows) / positions, 0.03, True))
         if dtype == fast_type():
             _, alone = _timed(lm, rows, _wants("ifd"))
