@@ -29,6 +29,7 @@ def evaluate(
         evaluation: Settings: tasks, limit, num_fewshot, apply_chat_template, batch_size, dtype, max_length.
         fingerprint: Digest of the inputs; a changed one makes a cached step run again.
     """
+    import json
     from pathlib import Path
 
     from tamis.evaluate import EvaluationSettings
@@ -44,5 +45,5 @@ def evaluate(
         template=template,
         arm=arm,
     )
-    for name, value in result.metrics().items():
-        work.log_metric(name, value)
+    work.metadata.update(result.metrics())
+    Path(work.path).write_text(json.dumps(result.metrics()))

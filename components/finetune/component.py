@@ -29,6 +29,7 @@ def finetune(
         workspace: Where the tuned model is written by reference, such as s3://bucket/prefix; empty for `tuned`.
         fingerprint: Digest of the inputs; a changed one makes a cached step run again.
     """
+    import json
     from pathlib import Path
 
     from tamis.finetune import TrainingSettings
@@ -38,5 +39,5 @@ def finetune(
     settings = parse(TrainingSettings, training, "training")
     result = run(Path(selections.path) / arm, model, Path(tuned.path), settings, template=template, workspace=workspace)
     tuned.metadata.update({"arm": arm, "base_model": model})
-    for name, value in ({"loss": result.final_loss} | result.work).items():
-        work.log_metric(name, value)
+    work.metadata.update(result.work)
+    Path(work.path).write_text(json.dumps(result.work))

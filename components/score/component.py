@@ -35,6 +35,7 @@ def score(
         options: How the model reads: dtype, max_length, batch_tokens.
         fingerprint: Digest of the inputs; a changed one makes a cached step run again.
     """
+    import json
     from pathlib import Path
 
     from tamis.scoring import ScoreSettings, Scoring
@@ -45,5 +46,5 @@ def score(
     result = run(
         Path(prepared.path) / "pool", Path(scores.path), scoring, states=Path(states.path), indices=[int(shard)]
     )
-    for name, value in result["work"].items():
-        work.log_metric(name, value)
+    work.metadata.update(result["work"])
+    Path(work.path).write_text(json.dumps(result["work"]))

@@ -51,7 +51,7 @@ def test_one_advice_serves_every_share(prepared: Path, small_model: Path, tmp_pa
         "rows": {},
         "pool": {"unchecked": {}},
     }
-    evaluation = {"model": {}, "settings": {}}
+    evaluation = {"model": {}, "settings": {}, "training": None, "work": {}}
     arm_figures = {"measures": {}, "selection": arm, "evaluation": evaluation}
     figures["pool"]["pool"] = {
         "rows": 12,

@@ -61,8 +61,17 @@ class Training:
 
     @property
     def work(self) -> dict[str, float]:
-        """The accounting of the step: what it read and how fast, and what it took."""
-        names = ("rows", "steps", "tokens", "tokens_per_second", "seconds", "total_seconds", "peak_memory_mib")
+        """The accounting of the step: the loss it reached, what it read and how fast, and what it took."""
+        names = (
+            "final_loss",
+            "rows",
+            "steps",
+            "tokens",
+            "tokens_per_second",
+            "seconds",
+            "total_seconds",
+            "peak_memory_mib",
+        )
         return {name: getattr(self, name) for name in (*names, "devices", "device_hours")}
 
 
