@@ -65,6 +65,14 @@ def test_a_damaged_compressed_file_is_refused_not_cut_short(tmp_path: Path) -> N
                 list(records(file))
 
 
+def test_a_parquet_file_with_a_name_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"instruction": ["a"], "output": ["b"]}), path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"instruction", b"\xffnstruction"))
+    with pytest.raises(UserError, match=r"a\.parquet cannot be read"):
+        numbered(path)
+
+
 def test_members_of_gzip_and_frames_of_zstd_follow_each_other(tmp_path: Path) -> None:
     for i in range(2):
         write_all(tmp_path / str(i), [ALPACA | {"id": str(i)}])

@@ -40,7 +40,7 @@ def records(file: File) -> Numbered:
     read = {".jsonl": _lines, ".json": _json, ".csv": _csv, ".parquet": _parquet}[str(file.kind)]
     try:
         yield from read(file)
-    except (pa.ArrowException, OSError, EOFError, csv.Error, RecursionError) as error:
+    except (pa.ArrowException, OSError, EOFError, csv.Error, RecursionError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{file.uri} cannot be read: {reason[:300]}") from error
 
