@@ -112,6 +112,9 @@ def test_an_evaluation_from_beginning_to_end(
     assert (kept["work"]["facts"]["items"], kept["work"]["heldout"]["items"], kept["training"]) == (5, 3, None)
     assert kept["work"]["facts"]["seconds"] > 0 and kept["work"]["heldout"]["tokens_per_second"] > 0
     assert kept["model"]["digest"] == result.model["digest"]
+    metrics = result.metrics()
+    assert (metrics["facts"], metrics["heldout_nats_per_token"]) == (accuracy, result.heldout["nll_per_token"])
+    assert metrics["facts_seconds"] > 0 and metrics["heldout_tokens_per_second"] > 0
     assert "held-out rows" in result.summary()
     assert f"facts: acc {accuracy:.4f}" in result.summary()
     assert "1 not scored: the prompt alone fills" in result.summary()

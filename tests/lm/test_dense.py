@@ -77,3 +77,8 @@ def test_a_gated_part_is_the_same_function(scale: float) -> None:
     assert [tuple(seen.shape) for seen in inner] == [(7, 40)]  # what NAIT reads is still there
     (gradient,) = torch.autograd.grad(module(x.requires_grad_()).sum(), x)
     assert gradient.abs().max() > 0
+    module.gate_proj.register_forward_hook(lambda _, args, out: out + 1)  # as an adapter does
+    with torch.inference_mode():
+        opened = module.act_fn(scale * (module.gate_proj(x)))
+        torch.testing.assert_close(module(x), module.down_proj(opened * module.up_proj(x)), rtol=1e-5, atol=1e-5)
+        assert (module(x) - want).abs().max() > 1e-3

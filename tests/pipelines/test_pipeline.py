@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tamis.pipelines.build import generated
 
@@ -36,9 +37,14 @@ def test_the_whole_path_from_the_store_and_back(
     assert figures["pool"]["pool"]["rows"] == 12 == sum(part["rows"] for part in figures["scoring"])
     for arm in figures["arms"].values():
         assert arm["measures"]["heldout"]["items"] == 6
+        assert arm["evaluation"]["work"]["heldout"]["seconds"] > 0
+        assert (arm["evaluation"]["training"] is None) == (arm["selection"] is None)
     for arm in ("random-0", "length", "rds"):
         chosen = figures["arms"][arm]["selection"]
         assert sum(chosen["reasons"].values()) == 12 and chosen["selected"] == 3
+    works = [json.loads(path.read_text()) for path in (out / "artifacts").rglob("work") if path.is_file()]
+    for name in ("passes_per_row", "final_loss", "heldout_nats_per_token"):  # of score, finetune and evaluate
+        assert all(np.isfinite(list(work.values())).all() for work in works) and any(name in work for work in works)
 
     # The tuned models are in the workspace and nowhere else; the release is a model by its URI.
     release = f"{bucket}/work/releases/numbers/1"

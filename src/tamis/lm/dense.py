@@ -95,14 +95,13 @@ def _is_gated(module: Any) -> bool:
     parts = dict(module.named_children())
     if set(parts) != {"gate_proj", "up_proj", "down_proj", "act_fn"}:
         return False
-    act = parts.pop("act_fn")
-    if any(type(part) is not torch.nn.Linear for part in parts.values()):
+    if any(type(part) is not torch.nn.Linear for name, part in parts.items() if name != "act_fn"):
         return False
     width, dtype = module.gate_proj.in_features, module.gate_proj.weight.dtype
     some = torch.linspace(-2, 2, 4 * width, dtype=dtype).view(4, width)
     with torch.inference_mode():
         inner = silu(module.gate_proj(some)) * module.up_proj(some)
-        return type(act).__name__.startswith("SiLU") and torch.equal(module(some), module.down_proj(inner))
+        return torch.equal(module(some), module.down_proj(inner))
 
 
 class _Packed:
@@ -146,8 +145,10 @@ def _forward(module: Any, packed: _Packed, x: Tensor) -> Tensor:
 
 def _gated(module: Any, gate: _Packed, up: _Packed, plain: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Such a module, activation and product made by oneDNN while its results are still in registers."""
-    weights = module.gate_proj.weight, module.up_proj.weight
-    if torch.is_grad_enabled() or any(w.requires_grad or w.dtype != x.dtype for w in weights) or not x.numel():
+    maps = module.gate_proj, module.up_proj
+    weights = [one.weight for one in maps]
+    watched = any(one._forward_hooks or one._forward_pre_hooks for one in maps)  # an adapter, say
+    if torch.is_grad_enabled() or watched or any(w.dtype != x.dtype for w in weights) or not x.numel():
         return plain(x)
     pointwise = torch.ops.mkldnn._linear_pointwise
     opened = pointwise(x.contiguous(), gate.get(weights[0]), module.gate_proj.bias, "swish", [], "")
