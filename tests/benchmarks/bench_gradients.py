@@ -28,12 +28,12 @@ def run(pool: Path, model: str = "demo", number: int = 12) -> list[dict[str, Any
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from tamis.lm.dense import matrix_rate
     from tamis.lm.encode import Encoded
     from tamis.lm.engine import Engine
     from tamis.lm.gradients import Adapters, gram
     from tamis.lm.load import load, resolve
     from tamis.lm.lora import fresh_down, linear_maps, sizes
+    from tamis.lm.machine import matrix_rate
     from tamis.lm.templates import Kind
     from tamis.lm.work import Work, gflop
 

@@ -42,10 +42,10 @@ def run(pool: Path, model: str = "demo", contexts: int = 2, anchors: int = 10) -
     """The cases, interleaved `ROUNDS` times, the fastest of each."""
     import torch
 
-    from tamis.lm.dense import matrix_rate
     from tamis.lm.engine import Engine
     from tamis.lm.incontext import _losses, answer_losses
     from tamis.lm.load import load
+    from tamis.lm.machine import matrix_rate
     from tamis.lm.templates import Kind
     from tamis.lm.work import gflop
     from tamis.scorers.rico import RICo, _contexts, _frame, random_text

@@ -27,8 +27,8 @@ def run(data: Path) -> list[Figure]:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from tamis.lm.dense import rates
-    from tamis.lm.load import fast_type, load, resolve
+    from tamis.lm.load import load, resolve
+    from tamis.lm.machine import fast_type, rates
     from tamis.lm.work import gflop
 
     rows = rows_of(data, ROWS)
@@ -176,7 +176,7 @@ def _model_shapes(dtype: Any) -> dict[str, int]:
     found = {}
     for inputs, outputs in ((576, 576), (576, 192), (576, 1536), (1536, 576)):
         x, weight = torch.ones(2048, inputs, dtype=dtype), torch.ones(outputs, inputs, dtype=dtype)
-        packed = dense._pack(weight)
+        packed = dense.pack(weight)
         plain = min(_seconds(torch.nn.functional.linear, x, weight) for _ in range(6))
         seconds = min(plain, *(_seconds(dense.multiply, x, packed, None) for _ in range(6)))
         found[f"{inputs}x{outputs}"] = round(2e-9 * 2048 * inputs * outputs / seconds)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from tamis.lm import blocks, dense
+from tamis.lm import blocks, dense, machine
 
 LENGTHS = [1, 7, 8, 9, 64, 65, 130, 129, 400, 9]
 
@@ -22,7 +22,7 @@ def plain(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, before: r
 def test_rows_attend_to_themselves_and_their_prefix(
     dtype: torch.dtype, prefix: int, shared: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dense, "packs_faster", dense._packs)
+    monkeypatch.setattr(machine, "packs_faster", dense.can_pack)
     ends = [sum(LENGTHS[: i + 1], prefix) for i in range(len(LENGTHS))]
     rows = [(range(0, prefix), range(end - length, end)) for end, length in zip(ends, LENGTHS, strict=True)]
     if prefix:

@@ -78,11 +78,16 @@ def test_it_learns_to_tell_rows_apart_and_leaves_the_model_alone(engine: Engine,
     new = [row("Do you like it?", "I would say yes"), row("Do you like it?", "I would say no")]
     yes, no = chances(engine.lm, ids(engine, new), trained.weights)
     assert yes > 0.5 > no
-    seen = replace(engine, batch_tokens=1).observe(
-        [*new, row("Nothing?", "")], {"chance": Classified(trained.weights), "loss": Loss()}
-    )
-    assert seen["chance"][:2] == pytest.approx([yes, no], abs=1e-6) and np.isnan(seen["chance"][2])
-    assert seen["loss"][:2] == pytest.approx(engine.observe(new, {"loss": Loss()})["loss"], abs=1e-5)
+    loss = engine.observe(new, {"loss": Loss()})["loss"]
+    threads = torch.get_num_threads()
+    for at_once in (1, 2):  # then one thread's adapters must not be seen by the other's pass
+        torch.set_num_threads(at_once)
+        seen = replace(engine, batch_tokens=1).observe(
+            [*(8 * new), row("Nothing?", "")], {"chance": Classified(trained.weights), "loss": Loss()}
+        )
+        assert seen["chance"][:16] == pytest.approx(8 * [yes, no], abs=1e-6) and np.isnan(seen["chance"][16])
+        assert seen["loss"][:16] == pytest.approx(np.tile(loss, 8), abs=1e-5)
+    torch.set_num_threads(threads)
 
 
 def test_a_seed_decides_and_batches_do_not(engine: Engine, row: Rows) -> None:

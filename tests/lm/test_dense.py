@@ -2,16 +2,11 @@
 
 import pytest
 import torch
-from torch.nn.functional import linear
+from torch.nn.functional import linear, silu
 
 from tamis.lm import dense
 
-needs_packing = pytest.mark.skipif(not dense._packs(torch.float32), reason="this PyTorch has no packed products")
-
-
-@pytest.fixture(autouse=True)
-def faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dense, "rates", lambda dtype, **_: {"plain": 1.0, "packed": 2.0})
+needs_packing = pytest.mark.skipif(not dense.can_pack(torch.float32), reason="this PyTorch has no packed products")
 
 
 @needs_packing
@@ -22,7 +17,8 @@ def test_a_packed_map_is_the_same_map(bias: bool, shape: tuple[int, ...]) -> Non
     x = torch.randn(shape).requires_grad_()
     want = linear(x, module.weight, module.bias)
     (expected,) = torch.autograd.grad(want.square().sum(), x)
-    assert dense.accelerate(module)
+    dense.accelerate(module)
+    assert "forward" in vars(module)
     got = module(x)
     (gradient,) = torch.autograd.grad(got.square().sum(), x)
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
@@ -44,10 +40,11 @@ def test_a_changed_weight_is_packed_anew_and_a_trained_one_not_at_all() -> None:
     assert module.weight.grad is not None
 
 
-def test_what_is_not_faster_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dense, "rates", lambda dtype, **_: {"plain": 1.0, "packed": 1.0})
+def test_without_the_memory_for_a_second_copy_nothing_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dense, "_available", lambda: 100.0)
     module = torch.nn.Linear(4, 4)
-    assert not dense.accelerate(module) and "forward" not in vars(module)
+    dense.accelerate(module)
+    assert "forward" not in vars(module)
 
 
 class Gated(torch.nn.Module):
@@ -82,3 +79,16 @@ def test_a_gated_part_is_the_same_function(scale: float) -> None:
         opened = module.act_fn(scale * (module.gate_proj(x)))
         torch.testing.assert_close(module(x), module.down_proj(opened * module.up_proj(x)), rtol=1e-5, atol=1e-5)
         assert (module(x) - want).abs().max() > 1e-3
+
+
+@needs_packing
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_swiglu_is_the_product_of_an_opened_and_a_plain_map(dtype: torch.dtype) -> None:
+    if not dense.can_pack(dtype):
+        pytest.skip("this PyTorch has no packed products of the type")
+    x, gate, up = (torch.randn(size, 24).to(dtype) for size in (7, 40, 40))
+    want = silu(linear(x.float(), gate.float())) * linear(x.float(), up.float())
+    with torch.inference_mode():
+        got = dense.swiglu(x, dense.pack(gate), dense.pack(up))
+    near = 1e-5 if dtype == torch.float32 else 0.05
+    torch.testing.assert_close(got.float(), want, rtol=near, atol=near)

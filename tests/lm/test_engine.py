@@ -1,6 +1,6 @@
 """Packed passes against a plain computation of one row at a time, full logits and all hidden states, in float32."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from conftest import make_row
 from tamis.errors import UserError
 from tamis.lm import forward
 from tamis.lm.encode import Encoded
-from tamis.lm.engine import Engine
+from tamis.lm.engine import Engine, _batches
 from tamis.lm.load import LanguageModel, load
 from tamis.lm.observations import Activations, Hidden, Loss, TokenCount
 from tamis.lm.pack import ATTENTION, attending, install, pack
@@ -106,11 +106,26 @@ def close(got: Any, want: Any) -> None:
     assert np.abs(got - want).max() <= 1e-4 * np.abs(want).max()
 
 
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Sets how many threads PyTorch has, and so how many batches are read at once."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("rows_at_once", [1, 7, 64])
 @pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("at_once", [1, 3])
 def test_every_observation_equals_the_plain_computation(
-    small: LanguageModel, expected: dict[str, list[Any]], rows_at_once: int, reverse: bool
+    small: LanguageModel,
+    expected: dict[str, list[Any]],
+    rows_at_once: int,
+    reverse: bool,
+    at_once: int,
+    threads: Callable[[int], None],
 ) -> None:
+    threads(at_once)
     engine = Engine(small, batch_tokens={1: 1, 7: 600, 64: 100_000}[rows_at_once])
     order = list(range(len(ROWS)))[:: -1 if reverse else 1]
     got = engine.observe([ROWS[i] for i in order], WANTS)
@@ -122,8 +137,18 @@ def test_every_observation_equals_the_plain_computation(
                 close(got[name][place][-1], expected[name][i])
             else:
                 close(got[name][place], expected[name][i])
-    batches = {1: len(ROWS), 7: None, 64: 1}[rows_at_once]
+    batches = {1: len(ROWS), 7: None, 64: 1 if at_once == 1 else None}[rows_at_once]
     assert batches is None or engine.work.batches == batches
+    assert engine.work.tokens == sum(engine.read.values()) and 0 < engine.work.seconds < 60
+
+
+def test_the_last_batches_are_small_where_several_are_read_at_once() -> None:
+    lengths = dict.fromkeys(range(100), 100)
+    assert [len(batch) for batch in _batches(lengths, 2048, 1)] == [20] * 5
+    shared = [len(batch) for batch in _batches(lengths, 2048, 2)]
+    assert sum(shared) == 100 and shared == sorted(shared, reverse=True) and shared[0] == 20
+    assert shared[-2:] <= [5, 5]  # none ends more than `LEAST` tokens after the others
+    assert list(_batches({0: 5000, 1: 5000}, 2048, 4)) == [[0], [1]]
 
 
 def test_the_demo_model_itself_gives_the_plain_numbers(demo_folder: Path) -> None:

@@ -5,14 +5,16 @@ one pack and share it as their prefix, and logits exist only for the choices' ow
 padded batches up to rounding; generation is lm-eval's own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
 
 from tamis.lm import pack
-from tamis.lm.forward import LOGIT_ROWS, hidden_states, logits
+from tamis.lm.cores import overlapped
+from tamis.lm.forward import LOGIT_ROWS, hidden_states, log_likelihoods, logits
 from tamis.lm.load import LanguageModel
 
 BATCH_TOKENS = 2048
@@ -41,8 +43,9 @@ class PackedLM(HFLM):
         self._lm.model.set_attn_implementation(pack.ATTENTION)
         answers: dict[int, tuple[float, bool]] = {}
         try:
-            for batch in self._batches(requests):
-                answers |= self._batch(requests, batch)
+            batches = list(self._batches(requests))
+            for found in overlapped(partial(self._batch, requests), batches, self._lm.device):
+                answers |= found
         finally:
             self._lm.model.set_attn_implementation("sdpa")
         for i, (key, _, _) in enumerate(requests):
@@ -68,7 +71,8 @@ class PackedLM(HFLM):
     @torch.inference_mode()
     def _batch(
         self, requests: Sequence[Request], batch: dict[tuple[int, ...], list[int]]
-    ) -> dict[int, tuple[float, bool]]:
+    ) -> Callable[[], dict[int, tuple[float, bool]]]:
+        """Reads a batch; what it returns gives each request's answer."""
         rows: list[list[int]] = []
         prefixes: list[int | None] = []
         asked: list[tuple[int, int]] = []  # request, row
@@ -88,10 +92,14 @@ class PackedLM(HFLM):
         labels = torch.tensor([token for i, _ in asked for token in requests[i][2]], device=hidden.device)
         likely, greedy = [], []
         for part, label in zip(torch.split(read, LOGIT_ROWS), torch.split(labels, LOGIT_ROWS), strict=True):
-            scores = logits(self._lm, part).float()
-            likely.append(scores.gather(-1, label[:, None])[:, 0] - scores.logsumexp(-1))
+            scores = logits(self._lm, part)
+            likely.append(log_likelihoods(scores, label))
             greedy.append(scores.argmax(-1) == label)
         sizes = [len(span) for span in spans]
-        sums = [float(part.double().sum()) for part in torch.split(torch.cat(likely).cpu(), sizes)]
-        right = [bool(part.all()) for part in torch.split(torch.cat(greedy).cpu(), sizes)]
-        return {i: (sums[k], right[k]) for k, (i, _) in enumerate(asked)}
+
+        def answers() -> dict[int, tuple[float, bool]]:
+            sums = [float(part.double().sum()) for part in torch.split(torch.cat(likely).cpu(), sizes)]
+            right = [bool(part.all()) for part in torch.split(torch.cat(greedy).cpu(), sizes)]
+            return {i: (sums[k], right[k]) for k, (i, _) in enumerate(asked)}
+
+        return answers

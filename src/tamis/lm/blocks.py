@@ -15,14 +15,14 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from tamis.lm import dense
+from tamis.lm import dense, machine
 
 STEP = 8
 """Rows are stacked if their lengths agree after being rounded up to a multiple of this."""
 TOGETHER = 1024
 """Queries that are stacked at most, unless one row has more."""
-LONG = 384
-"""Keys from which oneDNN multiplies the float32 heads one by one faster than MKL all of them."""
+LONG = 192
+"""Keys from which larger blocks are faster, and oneDNN multiplies float32 heads one by one faster than MKL all."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ def layout(rows: Sequence[tuple[range, range]], heads: int, shared: int, dtype: 
     made, results = [], 0
     for (before, length), group in alike.items():
         together = max(1, TOGETHER // length)
-        by_head = dtype == torch.float32 and before + length >= LONG and dense.packs_faster(dtype)
-        # Of a block's last square half is computed in vain, and short blocks cost more calls.
-        most = 64 if dtype == torch.float32 and not by_head else 128
+        long = before + length >= LONG
+        by_head = long and dtype == torch.float32 and machine.packs_faster(dtype)
+        most = 128 if long else 64  # of a block's last square half is computed in vain; each block reads all keys anew
         for first in range(0, len(group), together):
             some = group[first : first + together]
             ahead = torch.tensor([own.start for _, own in some])[:, None] + torch.arange(length)
@@ -116,8 +116,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, layout: Layout, scale: flo
     found = []
     for stack in layout.stacks:
         k, v = (every.index_select(0, stack.keys).view(stack.rows * shared, -1, width) for every in (keys, values))
+        k.mul_(scale)
         for block in stack.blocks:
-            q = queries.index_select(0, block.queries).view(stack.rows * shared, -1, width).mul_(scale)
+            q = queries.index_select(0, block.queries).view(stack.rows * shared, -1, width)
             seen, read = k[:, : block.seen], v[:, : block.seen]
             if stack.by_head:
                 for one, its_keys, its_values in zip(q, seen, read, strict=True):

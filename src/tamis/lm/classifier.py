@@ -178,9 +178,7 @@ def _backward(
             loss = cross_entropy(scores, labels, reduction="sum")
             (loss / len(batch)).backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
-        engine.work.batches += 1
-        engine.work.texts += len(part)
-        engine.work.tokens += sum(len(ids) for ids, _ in part)
+        engine.work.count(tokens=sum(len(ids) for ids, _ in part), texts=len(part), batches=1)
     return total
 
 

@@ -2,65 +2,24 @@
 
 PyTorch multiplies float32 with MKL, which leaves half the width of some processors idle, and lays a bfloat16 weight out
 anew for every product. oneDNN, a part of PyTorch, multiplies weights that were laid out once: on two cores of an AMD
-EPYC (Zen 5) 500 instead of 220 GFLOP/s in float32, 1000 instead of 850 in bfloat16. Which is faster is measured, once a
-process and type. Costs a second copy of the weights in memory; where that is more than half of what is free, the model
-stays as it is.
+EPYC (Zen 5) 500 instead of 220 GFLOP/s in float32, 1000 instead of 850 in bfloat16. `tamis.lm.machine` measures which
+is faster. Costs a second copy of the weights in memory; where that is more than half of what is free, the model stays
+as it is.
 """
 
 import ctypes
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear, silu
 
-FASTER = 1.05
-"""Another layout must be so many times as fast to be taken."""
 _ROWS = 2048  # that weights are laid out for; other numbers of rows are multiplied as well
-
-
-@cache
-def rates(dtype: torch.dtype, device: str = "cpu", size: int = 1024) -> dict[str, float]:
-    """What the machine multiplies, in GFLOP/s: `plain`, a product of PyTorch; `packed`, of a weight laid out for it.
-
-    Args:
-        dtype: The type to multiply.
-        device: Where; `packed` exists on a CPU only.
-        size: Of the square matrices.
-    """
-    a = torch.ones(size, size, dtype=dtype, device=device)
-    ways: dict[str, Callable[[], Tensor]] = {"plain": lambda: linear(a, a)}
-    if device == "cpu" and _packs(dtype):
-        weight = _pack(a)
-        ways["packed"] = lambda: multiply(a, weight)
-    best = dict.fromkeys(ways, float("inf"))
-    until = time.perf_counter() + 0.2
-    for turn in range(64):  # in turn, so that other work on the machine hits both
-        if turn > 2 and time.perf_counter() > until:
-            break
-        for name, way in ways.items():
-            started = time.perf_counter()
-            way()
-            if device != "cpu":
-                torch.cuda.synchronize()
-            best[name] = min(best[name], time.perf_counter() - started)
-    return {name: 2e-9 * size**3 / seconds for name, seconds in best.items()}
-
-
-def matrix_rate(dtype: torch.dtype, device: torch.device) -> float:
-    """The most that the machine multiplies in this type, in GFLOP/s: the measure for what a pass reaches."""
-    return max(rates(dtype, device.type, 1024 if device.type == "cpu" else 8192).values())
-
-
-def packs_faster(dtype: torch.dtype) -> bool:
-    """Whether this machine's CPU multiplies weights of this type faster in oneDNN's layout."""
-    measured = rates(dtype)
-    return measured.get("packed", 0.0) > FASTER * measured["plain"]
 
 
 def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -69,25 +28,34 @@ def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return out
 
 
-def accelerate(model: torch.nn.Module) -> bool:
-    """Lets the linear maps of a model multiply packed weights if that is faster here; says whether it is.
+def swiglu(
+    x: Tensor, gate: Tensor, up: Tensor, gate_bias: Tensor | None = None, up_bias: Tensor | None = None
+) -> Tensor:
+    """silu(x G^T) * (x U^T) by oneDNN, of packed weights."""
+    if x.dtype == torch.float32:  # of which the second product, made with the first, would be slower
+        return silu(multiply(x, gate, gate_bias), inplace=True).mul_(multiply(x, up, up_bias))
+    pointwise = torch.ops.mkldnn._linear_pointwise
+    opened = pointwise(x.contiguous(), gate, gate_bias, "swish", [], "")
+    out: Tensor = pointwise.binary(x.contiguous(), opened, up, up_bias, "mul")
+    return out
 
-    A SwiGLU's activation and product are then made by oneDNN as well. Results differ by rounding only. A pass backward
+
+def accelerate(model: torch.nn.Module) -> None:
+    """Lets the linear maps of a model on a CPU multiply packed weights, unless the memory for them is short.
+
+    A SwiGLU's activation and product then need no memory of their own. Results differ by rounding only. A pass backward
     works through it too; a map that is itself trained is left alone.
     """
-    maps = [module for module in model.modules() if type(module) is torch.nn.Linear]
-    if not maps or maps[0].weight.device.type != "cpu" or not packs_faster(maps[0].weight.dtype):
-        return False
+    modules: list[Any] = list(model.modules())
+    maps = [module for module in modules if type(module) is torch.nn.Linear and can_pack(module.weight.dtype)]
     if sum(module.weight.nbytes for module in maps) > _available() / 2:
-        return False
-    _keep_memory()
-    gated = [module for module in model.modules() if _is_gated(module)]
+        return
+    gated = [module for module in modules if _is_gated(module) and can_pack(module.gate_proj.weight.dtype)]
     packed: dict[Any, _Packed] = {module: _Packed() for module in maps}
     for linear_map, weights in packed.items():
         linear_map.forward = partial(_forward, linear_map, weights)
     for module in gated:
         module.forward = partial(_gated, module, packed[module.gate_proj], packed[module.up_proj], module.forward)
-    return True
 
 
 def _is_gated(module: Any) -> bool:
@@ -110,14 +78,16 @@ class _Packed:
     def __init__(self) -> None:
         self._of: tuple[int, int] | None = None
         self._made: dict[bool, Tensor] = {}
+        self._lock = Lock()
 
     def get(self, weight: Tensor, turned: bool = False) -> Tensor:
         of = (weight.data_ptr(), weight._version)
-        if self._of != of:
-            self._of, self._made = of, {}
-        if turned not in self._made:
-            self._made[turned] = _pack(weight.T.contiguous() if turned else weight)
-        return self._made[turned]
+        with self._lock:
+            if self._of != of:
+                self._of, self._made = of, {}
+            if turned not in self._made:
+                self._made[turned] = pack(weight.T.contiguous() if turned else weight)
+            return self._made[turned]
 
 
 class _Product(torch.autograd.Function):
@@ -144,20 +114,16 @@ def _forward(module: Any, packed: _Packed, x: Tensor) -> Tensor:
 
 
 def _gated(module: Any, gate: _Packed, up: _Packed, plain: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Such a module, activation and product made by oneDNN while its results are still in registers."""
     maps = module.gate_proj, module.up_proj
-    weights = [one.weight for one in maps]
     watched = any(one._forward_hooks or one._forward_pre_hooks for one in maps)  # an adapter, say
-    if torch.is_grad_enabled() or watched or any(w.dtype != x.dtype for w in weights) or not x.numel():
+    if torch.is_grad_enabled() or watched or any(one.weight.dtype != x.dtype for one in maps) or not x.numel():
         return plain(x)
-    pointwise = torch.ops.mkldnn._linear_pointwise
-    opened = pointwise(x.contiguous(), gate.get(weights[0]), module.gate_proj.bias, "swish", [], "")
-    inner = pointwise.binary(x.contiguous(), opened, up.get(weights[1]), module.up_proj.bias, "mul")
-    out: Tensor = module.down_proj(inner)
+    weights = (gate.get(module.gate_proj.weight), up.get(module.up_proj.weight))
+    out: Tensor = module.down_proj(swiglu(x, *weights, module.gate_proj.bias, module.up_proj.bias))
     return out
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Lets glibc keep what a layer frees, up to 512 MiB, for the next: the system clears each page that it hands out.
 
     Takes a tenth off a pass. Where there is no glibc, nothing happens.
@@ -166,6 +132,7 @@ def _keep_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(-1, 512 << 20)  # M_TRIM_THRESHOLD
         mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD, its largest
+        mallopt(-8, 1)  # M_ARENA_MAX: what one thread frees, the next may use
 
 
 def _available() -> float:
@@ -177,14 +144,15 @@ def _available() -> float:
         return float("inf")
 
 
-def _packs(dtype: torch.dtype) -> bool:
+def can_pack(dtype: torch.dtype) -> bool:
     """Whether this PyTorch has oneDNN's products for the type; they are not among its documented functions."""
     known = hasattr(torch.ops.mkldnn, "_linear_pointwise") and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
     there = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
     return there and known and dtype in (torch.float32, torch.bfloat16)
 
 
-def _pack(weight: Tensor) -> Tensor:
+def pack(weight: Tensor) -> Tensor:
+    """A weight in oneDNN's layout."""
     with torch.inference_mode(False), torch.no_grad():
         packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), _ROWS)
     return packed

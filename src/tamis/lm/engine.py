@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tamis.lm.classifier import chances
+from tamis.lm.cores import lanes, overlapped
 from tamis.lm.encode import Context, Encoded, Encoder, Unscorable
 from tamis.lm.forward import activations, hidden_states, token_losses
 from tamis.lm.load import LanguageModel
@@ -32,6 +35,8 @@ Array = NDArray[Any]
 Encodings = dict[str, list[Encoded | Unscorable]]
 View = tuple[str, Context, bool]
 """Template, context, and whether a classifier reads it, in a pass of its own."""
+LEAST = 512
+"""Tokens below which a batch is not made smaller for the sake of other cores."""
 _NO_PASS = Text | Embedded | TokenCount
 _KINDS = {"answer": [Kind.ANSWER], "answer+end": [Kind.ANSWER, Kind.END], "all": list(Kind)}
 
@@ -69,6 +74,7 @@ class Engine:
     work: Work = field(default_factory=Work)
     read: Counter[View] = field(default_factory=Counter)
     _sentences: dict[str, SentenceEncoder] = field(default_factory=dict, repr=False)
+    _lock: Any = field(default_factory=Lock, repr=False)
 
     def sentences(self, encoder: str) -> SentenceEncoder:
         """A sentence encoder, loaded once."""
@@ -115,15 +121,13 @@ class Engine:
         """
         encoded = self.encode_all(rows, wants.values()) if encoded is None else encoded
         items = self._items(len(rows), wants.values(), encoded)
-        waiting: Callable[[], Seen] | None = None
-        for batch in _batches({i: _tokens(views) for i, views in items.items()}, self.batch_tokens):
-            # An accelerator gets its next batch before it is asked for the last one's results.
-            launched = self._launch(rows, wants, encoded, items, batch)
-            if waiting:
-                yield waiting()
-            waiting = launched
-        if waiting:
-            yield waiting()
+        lengths = {i: _tokens(views) for i, views in items.items()}
+        for want in wants.values():
+            if isinstance(want, Embedded):
+                self.sentences(want.encoder)  # loaded before several threads ask for it
+        launch = partial(self._launch, rows, wants, encoded, items)
+        batches = list(_batches(lengths, self.batch_tokens, lanes(self.lm.device)))
+        yield from overlapped(launch, batches, self.lm.device)
 
     def lengths(self, rows: int, wants: Iterable[Observation], encoded: Encodings) -> dict[int, int]:
         """Tokens that these observations read of each row, by its index; a row that cannot be read is not there."""
@@ -169,7 +173,7 @@ class Engine:
                 values[name] = np.array([_count(e, want.tokens) for e in whole], np.float64)
             else:
                 passes[name] = want
-        self.work.rows += len(batch)
+        self.work.count(rows=len(batch))
         with self.work.timed():
             finish = self._passes([items[i] for i in batch], passes) if passes else dict
 
@@ -203,13 +207,9 @@ class Engine:
         with ExitStack() as hooks:
             collected = {site: hooks.enter_context(activations(self.lm, site)) for site in sites}
             hidden = hidden_states(self.lm, packed)
-        self.work.tokens += len(packed.ids)
-        self.work.pairs += packed.pairs
-        self.work.filled += packed.filled if self.lm.device.type == "cpu" else 0
-        self.work.texts += len(sequences)
-        self.work.batches += 1
-        for (_, view), sequence in zip(keys, sequences, strict=True):
-            self.read[view] += len(sequence.ids)
+        filled = packed.filled if self.lm.device.type == "cpu" else 0
+        self.work.count(pairs=packed.pairs, filled=filled, batches=1)
+        self._count((view, len(sequence.ids)) for (_, view), sequence in zip(keys, sequences, strict=True))
 
         def of(want: Observation) -> list[int | None]:
             assert not isinstance(want, Text | Embedded | TokenCount)
@@ -237,11 +237,16 @@ class Engine:
         own = [ids for ids in sequences if ids is not None]
         if own:
             found[there] = chances(self.lm, own, want.weights)
-            self.read[_view(self.template, want)] += sum(map(len, own))
-            self.work.tokens += sum(map(len, own))
-            self.work.texts += len(own)
-            self.work.batches += 1
+            self.work.count(batches=1)
+            self._count((_view(self.template, want), len(ids)) for ids in own)
         return found
+
+    def _count(self, texts: Iterable[tuple[View, int]]) -> None:
+        """Counts texts that were read, each by its view and its tokens."""
+        with self._lock:
+            for view, tokens in texts:
+                self.read[view] += tokens
+                self.work.count(texts=1, tokens=tokens)
 
     def _losses(
         self,
@@ -265,7 +270,7 @@ class Engine:
         at = torch.from_numpy(np.flatnonzero(needed))
         labels = packed.ids[at].to(hidden.device, non_blocking=True)
         found = token_losses(self.lm, hidden[(at - 1).to(hidden.device, non_blocking=True)], labels)
-        self.work.scored += len(at)
+        self.work.count(scored=len(at))
 
         def means() -> dict[str, Array]:
             loss = np.full(len(packed.ids), np.nan)
@@ -290,13 +295,21 @@ def _tokens(views: Mapping[View, Encoded]) -> int:
     return sum(len(view.ids) for view in views.values())
 
 
-def _batches(lengths: Mapping[int, int], budget: int) -> Iterator[list[int]]:
-    """Groups rows, longest first, into batches of at most `budget` tokens."""
+def _batches(lengths: Mapping[int, int], budget: int, at_once: int) -> Iterator[list[int]]:
+    """Groups rows, longest first, into batches of at most `budget` tokens.
+
+    Where several are read at once, the last ones are smaller, so that none is read while the others have ended.
+    """
+
+    def room() -> int:
+        return budget if at_once == 1 else min(budget, max(LEAST, left // (2 * at_once)))
+
     batch: list[int] = []
-    tokens = 0
+    tokens, left = 0, sum(lengths.values())
     for i in sorted(lengths, key=lambda i: (-lengths[i], i)):
-        if batch and tokens + lengths[i] > budget:
+        if batch and tokens + lengths[i] > room():
             yield batch
+            left -= tokens
             batch, tokens = [], 0
         batch.append(i)
         tokens += max(1, lengths[i])

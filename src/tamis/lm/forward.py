@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from tamis.errors import UserError
+from tamis.lm.cores import in_own_thread
 from tamis.lm.load import LanguageModel
 from tamis.lm.pack import Pack, attending
 
 LOGIT_ROWS = 1024 if torch.cuda.is_available() else 128
 """Positions whose logits exist at one time: 1024 of a 150k vocabulary are 0.6 GiB in float32; of more than 128, a CPU's
 caches no longer hold them, and the loss takes three times as long."""
+LOG2_E = 1.4426950408889634
 
 
 def hidden_states(lm: LanguageModel, pack: Pack) -> Tensor:
@@ -40,9 +42,25 @@ def token_losses(lm: LanguageModel, hidden: Tensor, labels: Tensor) -> Tensor:
     """Negative log-likelihood in nats of `labels` under these hidden states, float32 [positions], in chunks."""
     losses = []
     for part, label in zip(torch.split(hidden, LOGIT_ROWS), torch.split(labels, LOGIT_ROWS), strict=True):
-        chances = torch.log_softmax(logits(lm, part), -1, dtype=torch.float32)
-        losses.append(-chances.gather(-1, label[:, None])[:, 0])
+        losses.append(-log_likelihoods(logits(lm, part), label))
     return torch.cat(losses) if losses else hidden.new_zeros(0, dtype=torch.float32)
+
+
+def log_likelihoods(scores: Tensor, labels: Tensor) -> Tensor:
+    """Log-likelihood of a label under each row of logits, in nats, float32 [rows].
+
+    On a CPU a few rows at a time, so that they stay in its caches, and with powers of two, which PyTorch computes four
+    times as fast there as those of e: a quarter less time than `log_softmax`, which also writes all that nobody reads.
+    """
+    found = []
+    rows = 8 if scores.device.type == "cpu" else max(1, len(scores))
+    for some, label in zip(torch.split(scores, rows), torch.split(labels, rows), strict=True):
+        own = some.gather(-1, label[:, None])[:, 0].float()
+        every = some.float()
+        top = every.amax(-1)
+        rest = torch.add(-LOG2_E * top[:, None], every, alpha=LOG2_E).exp2_().sum(-1)
+        found.append(own - top - rest.log())
+    return torch.cat(found)
 
 
 @contextmanager
@@ -64,9 +82,9 @@ def activations(lm: LanguageModel, site: str) -> Iterator[list[Tensor]]:
 
     for layer in lm.layers:
         if site == "resid":
-            hooks.append(layer.register_forward_hook(keep_output))
+            hooks.append(layer.register_forward_hook(in_own_thread(keep_output)))
         else:
-            hooks.append(_down_projection(layer).register_forward_pre_hook(keep_input))
+            hooks.append(_down_projection(layer).register_forward_pre_hook(in_own_thread(keep_input)))
     try:
         yield seen
     finally:

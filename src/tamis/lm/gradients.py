@@ -110,10 +110,7 @@ def _sweep(
 
         with engine.work.timed(), _watched(maps, downs, keep), _differentiable(lm):
             _backward(lm, packed, rows[first:last])
-        engine.work.tokens += len(packed.ids)
-        engine.work.pairs += packed.pairs
-        engine.work.texts += len(packed.spans)
-        engine.work.batches += 1
+        engine.work.count(tokens=len(packed.ids), pairs=packed.pairs, texts=len(packed.spans), batches=1)
 
 
 @contextmanager

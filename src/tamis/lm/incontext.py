@@ -8,13 +8,14 @@ packs are at least `CONTEXTS` contexts long, so that this repeats at most one to
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tamis.lm.cores import overlapped
 from tamis.lm.encode import Encoded
 from tamis.lm.engine import Engine
 from tamis.lm.forward import hidden_states, token_losses
@@ -33,7 +34,6 @@ def answer_tail(row: Encoded, start: int) -> Encoded:
     return Encoded(row.ids[start:end], row.kinds[start:end], row.cut)
 
 
-@torch.inference_mode()
 def answer_losses(engine: Engine, contexts: Sequence[Ids], rows: Sequence[Encoded]) -> NDArray[np.float64]:
     """Mean loss of the answers of every row behind every context, in nats a token; float64 [contexts, rows].
 
@@ -54,9 +54,13 @@ def answer_losses(engine: Engine, contexts: Sequence[Ids], rows: Sequence[Encode
     result = np.full((len(distinct), len(rows)), np.nan)
     budget = max(engine.batch_tokens, CONTEXTS * max(map(len, heads), default=0))
     done, logged = 0, time.monotonic()
-    for group in _packs([len(h) for h in heads], [len(t) for t in tails], budget):
-        with engine.work.timed():
-            losses = _losses(engine, [(heads[c], [(tails[r], masks[r]) for r in members]) for c, members in group])
+    groups = list(_packs([len(h) for h in heads], [len(t) for t in tails], budget))
+
+    def read(group: Sequence[tuple[int, list[int]]]) -> Callable[[], list[float]]:
+        losses = _losses(engine, [(heads[c], [(tails[r], masks[r]) for r in members]) for c, members in group])
+        return lambda: losses
+
+    for group, losses in zip(groups, overlapped(read, groups, engine.lm.device), strict=True):
         result[tuple(zip(*[(c, r) for c, members in group for r in members], strict=True))] = losses
         done += sum(len(members) for _, members in group)
         if time.monotonic() - logged > 10:
@@ -65,6 +69,7 @@ def answer_losses(engine: Engine, contexts: Sequence[Ids], rows: Sequence[Encode
     return result[place]
 
 
+@torch.inference_mode()
 def _losses(engine: Engine, group: Sequence[tuple[Ids, Sequence[tuple[Ids, NDArray[Any]]]]]) -> list[float]:
     """One call of the model for some contexts, each with the ids and answer masks behind it; losses in that order."""
     texts: list[Ids] = []
@@ -80,16 +85,13 @@ def _losses(engine: Engine, group: Sequence[tuple[Ids, Sequence[tuple[Ids, NDArr
             texts.append(ids)
             prefixes.append(behind)
     packed = pack(texts, prefixes)
-    hidden = hidden_states(engine.lm, packed)
     at = np.concatenate([packed.spans[i].start + np.flatnonzero(mask) for i, mask in masks.items()])
-    where = torch.from_numpy(at).to(engine.lm.device)
-    labels = packed.ids.to(engine.lm.device)[where]
-    losses = token_losses(engine.lm, hidden[where - 1], labels).double().cpu().numpy()
-    engine.work.tokens += len(packed.ids)
-    engine.work.pairs += packed.pairs
-    engine.work.texts += len(texts)
-    engine.work.scored += len(at)
-    engine.work.batches += 1
+    with engine.work.timed():
+        hidden = hidden_states(engine.lm, packed)
+        where = torch.from_numpy(at).to(engine.lm.device)
+        labels = packed.ids.to(engine.lm.device)[where]
+        losses = token_losses(engine.lm, hidden[where - 1], labels).double().cpu().numpy()
+    engine.work.count(tokens=len(packed.ids), pairs=packed.pairs, texts=len(texts), scored=len(at), batches=1)
     edges = np.cumsum([mask.sum() for mask in masks.values()])[:-1]
     return [float(part.mean()) for part in np.split(losses, edges)]
 

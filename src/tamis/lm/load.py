@@ -3,11 +3,9 @@
 import hashlib
 import json
 import os
-import platform
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,8 +13,8 @@ import torch
 
 from tamis import store
 from tamis.errors import UserError
-from tamis.lm import dense, pack
-from tamis.lm.demo import NAME, cache_folder, demo_model
+from tamis.lm import dense, machine, pack
+from tamis.lm.demo import NAME, demo_model
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -51,35 +49,6 @@ class LanguageModel:
             if hasattr(decoder, name):
                 return getattr(decoder, name)
         raise UserError(f"{self.identity['model']}: no decoder layers found in {type(decoder).__name__}")
-
-
-@cache
-def fast_type() -> torch.dtype:
-    """The type in which this machine multiplies matrices fastest: bfloat16 where it measurably is, else float32.
-
-    On a CPU a measurement decides (about half a second): bfloat16 is two to four times faster where the processor has
-    instructions for it, and slower than float32 on many others. float16 is never taken on a CPU. The first measurement
-    is kept in the cache folder, so that the steps of a run, each a process of its own on a busy machine, agree.
-    """
-    if torch.cuda.is_available():
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    machine = f"{platform.node()} {platform.processor()} {torch.backends.cpu.get_cpu_capability()} {torch.__version__}"
-    kept = cache_folder() / f"fast-type-{hashlib.sha256(machine.encode()).hexdigest()[:16]}"
-    with suppress(OSError):
-        if not kept.exists():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            measured = _measured_type()
-            with kept.open("x") as file:
-                file.write(measured)
-    name = ""
-    with suppress(OSError):  # it cannot be kept on this machine
-        name = kept.read_text()
-    return torch.bfloat16 if (name or _measured_type()) == "bfloat16" else torch.float32
-
-
-def _measured_type() -> str:
-    slow, fast = (max(dense.rates(dtype, size=512).values()) for dtype in (torch.float32, torch.bfloat16))
-    return "bfloat16" if fast > 1.4 * slow else "float32"
 
 
 def resolve(name: str) -> str:
@@ -136,7 +105,7 @@ def load(name: str, dtype: DType = "auto", trusted: Sequence[str] = ()) -> Langu
 
     Args:
         name: A folder, a URI, a hub id, or `demo`.
-        dtype: The type to compute in; `auto` takes `fast_type`.
+        dtype: The type to compute in; `auto` takes `machine.fast_type`.
         trusted: Names of models, as they are given, whose own Python code may be run.
 
     Raises:
@@ -146,8 +115,9 @@ def load(name: str, dtype: DType = "auto", trusted: Sequence[str] = ()) -> Langu
 
     where = resolve(name)
     trust = name in trusted
-    torch_type = fast_type() if dtype == "auto" else getattr(torch, dtype)
+    torch_type = machine.fast_type() if dtype == "auto" else getattr(torch, dtype)
     pack.install()
+    dense.keep_memory()
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=trust)
         model = AutoModelForCausalLM.from_pretrained(
@@ -169,7 +139,8 @@ def load(name: str, dtype: DType = "auto", trusted: Sequence[str] = ()) -> Langu
     model.eval().requires_grad_(False)
     if torch.cuda.is_available():
         model.to("cuda")
-    dense.accelerate(model)
+    elif machine.packs_faster(torch_type):
+        dense.accelerate(model)
     version = digest(Path(where)) if Path(where).is_dir() else str(getattr(model.config, "_commit_hash", ""))
     config = model.config.get_text_config()
     window = int(getattr(config, "max_position_embeddings", 0) or tokenizer.model_max_length)

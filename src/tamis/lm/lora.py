@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import dropout
 
 from tamis.errors import UserError
+from tamis.lm.cores import in_own_thread
 from tamis.lm.load import LanguageModel
 
 Pair = tuple[Tensor, Tensor]
@@ -72,7 +73,7 @@ def adapted(lm: LanguageModel, pairs: Mapping[str, Pair], drop: float = 0.0) -> 
             x = dropout(args[0].to(down.dtype), drop, training=drop > 0)
             return output + (x @ down.T @ up.T).to(output.dtype)
 
-        return add
+        return in_own_thread(add)
 
     hooks = [lm.model.get_submodule(name).register_forward_hook(hook(*pair)) for name, pair in pairs.items()]
     try:

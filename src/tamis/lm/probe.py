@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from tamis.errors import UserError
+from tamis.lm.cores import lanes
 from tamis.lm.engine import Encodings, Engine
 from tamis.lm.observations import Observation
 from tamis.pool.rows import Row
@@ -17,7 +18,7 @@ CPU_TOKENS = 2048
 MOST_TOKENS = 65536
 """Tokens of a batch on an accelerator at most."""
 WORTH = 8
-"""The probe reads about two batches; a sample of fewer than so many is read without one."""
+"""The probe reads about two batches, on a CPU two a core; a sample of fewer than so many is read without one."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,11 @@ def probe(engine: Engine, rows: Sequence[Row], wants: Mapping[str, Observation],
     work, read = replace(engine.work), engine.read.copy()
 
     def measure(first: int) -> float:
-        """Tokens a second of one batch, from the row of this rank on."""
-        tokens = 0
+        """Tokens a second of a batch for each core, or of one on an accelerator, from the row of this rank on."""
+        tokens, room = 0, engine.batch_tokens * lanes(engine.lm.device)
         some: list[int] = []
         for i in order[first:]:
-            if some and tokens + lengths[i] > engine.batch_tokens:
+            if some and tokens + lengths[i] > room:
                 break
             some.append(i)
             tokens += lengths[i]

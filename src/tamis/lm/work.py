@@ -1,5 +1,6 @@
 """What the passes of a model did, and how much of the machine they used."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from tamis.lm.dense import matrix_rate
 from tamis.lm.load import LanguageModel
 from tamis.lm.lora import linear_maps, sizes
+from tamis.lm.machine import matrix_rate
+
+_LOCK = threading.Lock()
 
 
 @dataclass
 class Work:
-    """Counts what was done since it was made.
+    """Counts what was done since it was made, by any thread.
 
     Attributes:
         rows: Rows observed.
@@ -27,7 +30,7 @@ class Work:
         pairs: Pairs of such tokens, the one seeing the other.
         scored: Positions at which logits were computed.
         batches: Calls of the model.
-        seconds: Time in these calls.
+        seconds: Time in these calls; when several are made at once, it counts once.
     """
 
     rows: int = 0
@@ -39,6 +42,15 @@ class Work:
     batches: int = 0
     seconds: float = 0.0
 
+    def __post_init__(self) -> None:  # noqa: D105
+        self._running, self._started = 0, 0.0
+
+    def count(self, **more: int) -> None:
+        """Adds to the counts of these names."""
+        with _LOCK:
+            for name, number in more.items():
+                setattr(self, name, getattr(self, name) + number)
+
     def since(self, before: "Work") -> "Work":
         """What was done since `before`, an earlier copy."""
         now, then = asdict(self), asdict(before)
@@ -47,11 +59,17 @@ class Work:
     @contextmanager
     def timed(self) -> Iterator[None]:
         """Adds the time inside to `seconds`."""
-        started = time.perf_counter()
+        with _LOCK:
+            if not self._running:
+                self._started = time.perf_counter()
+            self._running += 1
         try:
             yield
         finally:
-            self.seconds += time.perf_counter() - started
+            with _LOCK:
+                self._running -= 1
+                if not self._running:
+                    self.seconds += time.perf_counter() - self._started
 
 
 def gflop(lm: LanguageModel, work: Work) -> float:
