@@ -12,12 +12,14 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.bench_incontext import ROUNDS, read
+from tests.benchmarks.bench_incontext import ROUNDS
+from tests.benchmarks.figures import alpaca
 
 RANK = 64
 
@@ -39,7 +41,7 @@ def run(pool: Path, model: str = "demo", number: int = 12) -> list[dict[str, Any
 
     lm = load(model)
     engine = Engine(lm)
-    rows = [e for e in engine.encode(read(pool, number)) if isinstance(e, Encoded)]
+    rows = [e for e in engine.encode(list(islice(alpaca(pool), number))) if isinstance(e, Encoded)]
     plain = AutoModelForCausalLM.from_pretrained(resolve(model), dtype=next(lm.model.parameters()).dtype).to(lm.device)
     theirs = get_peft_model(plain, LoraConfig(r=RANK, lora_alpha=32, lora_dropout=0.05, target_modules="all-linear"))
     theirs.eval()

@@ -13,35 +13,22 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tamis.pool.formats import to_messages
-from tamis.pool.inputs import files
-from tamis.pool.read import records
-from tamis.pool.rows import Row, row_id
+from tests.benchmarks.figures import alpaca
 
 ROUNDS = 2
 
 
-def read(path: Path, number: int) -> list[Row]:
-    """The first rows of a pool in the format of Alpaca."""
-    rows: list[Row] = []
-    for _, record in records(files(path)[0]):
-        if isinstance(record, dict) and record.get("output"):
-            messages = tuple(to_messages(record, "alpaca"))
-            rows.append(Row(row_id(messages), messages, "pool", {}))
-        if len(rows) == number:
-            break
-    return rows
-
-
-def run(pool: Path, model: str = "demo", contexts: int = 2, anchors: int = 10) -> list[dict[str, Any]]:
+def run(pool: Path, model: str = "demo", contexts: int = 6, anchors: int = 10) -> list[dict[str, Any]]:
     """The cases, interleaved `ROUNDS` times, the fastest of each."""
     import torch
 
+    from tamis.lm.cores import overlapped
     from tamis.lm.engine import Engine
     from tamis.lm.incontext import _losses, answer_losses
     from tamis.lm.load import load
@@ -51,7 +38,7 @@ def run(pool: Path, model: str = "demo", contexts: int = 2, anchors: int = 10) -
     from tamis.scorers.rico import RICo, _contexts, _frame, random_text
 
     lm = load(model)
-    rows = read(pool, contexts + anchors)
+    rows = list(islice(alpaca(pool), contexts + anchors))
     settings = RICo.Settings(anchors=anchors)
     engine = Engine(lm)
     frame = _frame(engine, rows[contexts:], settings)
@@ -69,15 +56,17 @@ def run(pool: Path, model: str = "demo", contexts: int = 2, anchors: int = 10) -
             for h in heads
             for t in frame.tails
         ]
-        found: list[float] = []
-        group: list[Any] = []
+        groups: list[list[Any]] = [[]]
         for pair in pairs:
-            if group and sum(len(ids) for ids, _ in [*group, pair]) > engine.batch_tokens:
-                found += _losses(engine, [(nothing, group)])
-                group = []
-            group.append(pair)
-        found += _losses(engine, [(nothing, group)])
-        return np.reshape(found, (len(heads), -1))
+            if groups[-1] and sum(len(ids) for ids, _ in [*groups[-1], pair]) > engine.batch_tokens:
+                groups.append([])
+            groups[-1].append(pair)
+
+        def losses(group: list[Any]) -> Callable[[], list[float]]:
+            found = _losses(engine, [(nothing, group)])
+            return lambda: found
+
+        return np.reshape(list(chain.from_iterable(overlapped(losses, groups, lm.device))), (len(heads), -1))
 
     def one_at_a_time(engine: Engine) -> Any:
         found = []

@@ -23,14 +23,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from tamis.pool import shards
-from tamis.pool.formats import to_messages
-from tamis.pool.inputs import files
-from tamis.pool.read import records
 from tamis.pool.rows import Message, Row, draw, from_table, row_id, to_table
 from tamis.scorers import SCORERS, Scorer, State
 from tamis.scoring import ScoreSettings, Scoring
 from tamis.scoring.rows import prefix, score_rows
 from tamis.selecting import select
+from tests.benchmarks.figures import alpaca
 
 SHARE = 0.2
 CHARACTERS = 700
@@ -45,13 +43,8 @@ ALIGNED = ("ifd", "superfiltering", "superfiltering-d", "ira")
 
 def read(path: Path, source: str) -> list[Row]:
     """The short rows of a set, in an order of chance."""
-    rows = []
-    for _, record in records(files(path)[0]):
-        assert isinstance(record, dict)
-        if record["output"] and sum(len(record[key] or "") for key in ("instruction", "input", "output")) <= CHARACTERS:
-            messages = tuple(to_messages(record, "alpaca"))
-            rows.append(Row(row_id(messages), messages, source, {}))
-    return draw({row.id: row for row in rows}.values(), len(rows), 0)
+    rows = {row.id: row for row in alpaca(path, source) if sum(len(m.content) for m in row.messages) <= CHARACTERS}
+    return draw(rows.values(), len(rows), 0)
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """What a benchmark reports: a figure, what it must reach, and how it was measured."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,15 @@ def show(figures: list[Figure]) -> None:
         print(json.dumps(asdict(figure)), flush=True)
 
 
-def rows_of(data: Path, number: int) -> list[Row]:
-    """Real rows, evenly spaced over the Dolly pool, so that their lengths are those of the pool."""
-    rows: dict[str, Row] = {}
-    for _, record in records(files(data / "pools" / "dolly.jsonl.gz")[0]):
+def alpaca(path: Path, source: str = "pool") -> Iterator[Row]:
+    """The rows of a file in Alpaca's format that have an answer, in its order."""
+    for _, record in records(files(path)[0]):
         if isinstance(record, dict) and record.get("output"):
             messages = tuple(to_messages(record, "alpaca"))
-            rows.setdefault(row_id(messages), Row(row_id(messages), messages, "dolly", {}))
-    every = list(rows.values())
+            yield Row(row_id(messages), messages, source, {})
+
+
+def rows_of(data: Path, number: int) -> list[Row]:
+    """Real rows, evenly spaced over the Dolly pool, so that their lengths are those of the pool."""
+    every = list({row.id: row for row in alpaca(data / "pools" / "dolly.jsonl.gz")}.values())
     return every[:: len(every) // number][:number]

@@ -104,3 +104,15 @@ def test_a_hook_sees_the_calls_of_its_own_thread_only() -> None:
 
 def test_lanes() -> None:
     assert cores.lanes(CPU) == 2 and cores.lanes(ACCELERATOR) == 1
+
+
+@pytest.mark.parametrize(("granted", "said", "threads"), [(1, None, 1), (8, None, 2), (1, "2", 2)])
+def test_a_containers_limit_counts_and_not_the_machines_cores(
+    granted: int, said: str | None, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("joblib.cpu_count", lambda: granted)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if said:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    cores.keep_to_limit()
+    assert cores.lanes(CPU) == threads

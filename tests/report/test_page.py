@@ -97,3 +97,12 @@ def test_the_summary_has_one_line_for_each_arm(figures: dict[str, Any]) -> None:
     lines = markdown(figures).splitlines()
     assert "| ifd | 1 | 1.2500 (1.0000 to 1.5000) | +1.2500, not better |" in lines
     assert "- ifd is not better than random on the held-out rows." in lines
+
+
+@pytest.mark.parametrize("verdict", ["better", "worse", "not better"])
+def test_only_what_is_better_is_shown_as_good(figures: dict[str, Any], verdict: str) -> None:
+    figures["arms"]["ifd"]["measures"]["heldout"]["verdict"] = verdict
+    shown = re.search(rf'<span class="([^"]*)">{verdict}</span>', html(figures))
+    assert shown is not None
+    assert shown.group(1).split() == [verdict.replace(" ", "-")]
+    assert "the other ones.\nAn arm" in html(figures)

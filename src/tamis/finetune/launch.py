@@ -20,9 +20,11 @@ _RANK = re.compile(r"^\[rank\d+\]:\s?")
 
 def environment(processes: int, gpu: bool, alone: bool = True) -> dict[str, str]:
     """Environment of the training processes; what the user has set stays."""
+    from joblib import cpu_count
+
     own = dict(os.environ)
     defaults = {
-        "OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // processes)),
+        "OMP_NUM_THREADS": str(max(1, cpu_count() // processes)),
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
     }

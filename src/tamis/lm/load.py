@@ -13,7 +13,7 @@ import torch
 
 from tamis import store
 from tamis.errors import UserError
-from tamis.lm import dense, machine, pack
+from tamis.lm import cores, dense, machine, pack
 from tamis.lm.demo import NAME, demo_model
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
@@ -118,6 +118,7 @@ def load(name: str, dtype: DType = "auto", trusted: Sequence[str] = ()) -> Langu
     torch_type = machine.fast_type() if dtype == "auto" else getattr(torch, dtype)
     pack.install()
     dense.keep_memory()
+    cores.keep_to_limit()
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=trust)
         model = AutoModelForCausalLM.from_pretrained(
