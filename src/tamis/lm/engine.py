@@ -207,8 +207,7 @@ class Engine:
         with ExitStack() as hooks:
             collected = {site: hooks.enter_context(activations(self.lm, site)) for site in sites}
             hidden = hidden_states(self.lm, packed)
-        filled = packed.filled if self.lm.device.type == "cpu" else 0
-        self.work.count(pairs=packed.pairs, filled=filled, batches=1)
+        self.work.count(pairs=packed.pairs, filled=packed.filled, batches=1)
         self._count((view, len(sequence.ids)) for (_, view), sequence in zip(keys, sequences, strict=True))
 
         def of(want: Observation) -> list[int | None]:

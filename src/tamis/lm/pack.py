@@ -18,8 +18,11 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from tamis.lm import blocks
+from tamis.lm.stacks import STEP, Stack, stacks
 
 ATTENTION = "tamis-packed"
+TOGETHER = 8192
+"""Queries that PyTorch's own attention gets at once at most, unless one row has more."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,8 @@ class Pack:
 
     @property
     def filled(self) -> int:
-        """Positions with which attention on a CPU fills rows up, see `tamis.lm.blocks`; nothing else reads them."""
-        return sum(-len(span) % blocks.STEP for span in self.spans)
+        """Positions with which attention fills rows up, see `tamis.lm.stacks`; nothing else reads them."""
+        return sum(-len(span) % STEP for span in self.spans)
 
 
 def pack(rows: Sequence[Any], prefixes: Sequence[int | None] | None = None) -> Pack:
@@ -87,15 +90,30 @@ class _Rows:
 
     spans: tuple[Span, ...]
     _layouts: dict[tuple[int, int, torch.dtype], blocks.Layout] = field(default_factory=dict)
+    _stacks: dict[torch.device, tuple[list[Stack], Tensor]] = field(default_factory=dict)
 
     def layout(self, heads: int, shared: int, dtype: torch.dtype) -> blocks.Layout:
         """How a CPU's attention stacks them, the same in all layers."""
         if (heads, shared, dtype) not in self._layouts:
-            nothing = Span(0, 0)
-            both = ((span.prefix or nothing, span) for span in self.spans)
-            ranges = [(range(p.start, p.end), range(s.start, s.end)) for p, s in both]
-            self._layouts[heads, shared, dtype] = blocks.layout(ranges, heads, shared, dtype)
+            self._layouts[heads, shared, dtype] = blocks.layout(self._ranges(), heads, shared, dtype)
         return self._layouts[heads, shared, dtype]
+
+    def stacks(self, device: torch.device) -> tuple[list[Stack], Tensor]:
+        """Stacks for PyTorch's own attention, and where in their results, one after the other, each token's is."""
+        if device not in self._stacks:
+            made = list(stacks(self._ranges(), TOGETHER))
+            real = torch.cat([stack.real.flatten() for stack in made])
+            tokens = torch.cat([stack.queries.flatten() for stack in made])[real]
+            places = torch.empty_like(tokens)
+            places[tokens] = real.nonzero()[:, 0]
+            moved = [Stack(s.queries.to(device), s.real.to(device), s.keys.to(device)) for s in made]
+            self._stacks[device] = moved, places.to(device)
+        return self._stacks[device]
+
+    def _ranges(self) -> list[tuple[range, range]]:
+        """The places of each row's prefix and of its own."""
+        both = ((span.prefix or Span(0, 0), span) for span in self.spans)
+        return [(range(prefix.start, prefix.end), range(own.start, own.end)) for prefix, own in both]
 
 
 _rows: ContextVar[_Rows | None] = ContextVar("rows", default=None)
@@ -122,18 +140,18 @@ def _visible(queries: int, keys: int, window: int | None, device: torch.device) 
 def _attend(
     query: Tensor, key: Tensor, value: Tensor, scale: float | None, window: int | None, cap: float | None
 ) -> Tensor:
-    """Causal attention of one row; [heads, tokens, width] each, fewer heads in key and value are shared."""
+    """Causal attention of a stack; [rows, heads, tokens, width] each, fewer heads in key and value are shared."""
     queries, keys = query.shape[-2], key.shape[-2]
-    grouped = query.shape[0] != key.shape[0]
+    grouped = query.shape[1] != key.shape[1]
     if cap is None:
         plain = queries == keys and (window is None or keys <= window)
         mask = None if plain else _visible(queries, keys, window, query.device)
         return scaled_dot_product_attention(
-            query[None], key[None], value[None], attn_mask=mask, is_causal=plain, scale=scale, enable_gqa=grouped
-        )[0]
+            query, key, value, attn_mask=mask, is_causal=plain, scale=scale, enable_gqa=grouped
+        )
     if grouped:
-        groups = query.shape[0] // key.shape[0]
-        key, value = key.repeat_interleave(groups, 0), value.repeat_interleave(groups, 0)
+        groups = query.shape[1] // key.shape[1]
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     scores = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5 if scale is None else scale)
     scores = cap * torch.tanh(scores / cap)
     scores = scores.masked_fill(~_visible(queries, keys, window, query.device), float("-inf"))
@@ -157,22 +175,19 @@ def packed_attention(
         raise RuntimeError("a packed model was called outside `attending`")
     if kwargs.get("s_aux") is not None:
         raise NotImplementedError("attention sinks are not supported")
-    spans = rows.spans
+    q, k, v = (whole[0].transpose(0, 1) for whole in (query, key, value))
     if query.device.type == "cpu" and softcap is None and sliding_window is None and not query.requires_grad:
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-        q, k, v = (whole[0].transpose(0, 1) for whole in (query, key, value))
         return blocks.attend(q, k, v, rows.layout(q.shape[1], k.shape[1], q.dtype), scale)[None], None
-    # Cut all at once: going backward, one cut costs a pass over the whole pack.
-    lengths = [len(span) for span in spans]
-    queries, keys, values = (torch.split(whole[0], lengths, 1) for whole in (query, key, value))
-    place = {span: i for i, span in enumerate(spans)}
-    parts = []
-    for span, q, k, v in zip(spans, queries, keys, values, strict=True):
-        if span.prefix:
-            before = place[span.prefix]
-            k, v = torch.cat([keys[before], k], 1), torch.cat([values[before], v], 1)
-        parts.append(_attend(q, k, v, scaling, sliding_window, softcap).transpose(0, 1))
-    return torch.cat(parts)[None], None
+    found = []
+    stacked, places = rows.stacks(query.device)
+    for stack in stacked:
+        own, *seen = (
+            whole.index_select(0, at.flatten()).unflatten(0, at.shape).transpose(1, 2)
+            for whole, at in ((q, stack.queries), (k, stack.keys), (v, stack.keys))
+        )
+        found.append(_attend(own, *seen, scaling, sliding_window, softcap).transpose(1, 2).flatten(0, 1))
+    return torch.cat(found).index_select(0, places)[None], None
 
 
 def install() -> None:

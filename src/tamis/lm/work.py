@@ -26,7 +26,7 @@ class Work:
         rows: Rows observed.
         texts: Texts read for them: a row itself, its answers alone, a row behind a context.
         tokens: Tokens read by the model; none of them is padding.
-        filled: Positions with which attention on a CPU fills rows up; nothing else reads them.
+        filled: Positions with which attention fills rows up; nothing else reads them.
         pairs: Pairs of such tokens, the one seeing the other.
         scored: Positions at which logits were computed.
         batches: Calls of the model.
