@@ -182,11 +182,11 @@ def packed_attention(
     found = []
     stacked, places = rows.stacks(query.device)
     for stack in stacked:
-        own, *seen = (
-            whole.index_select(0, at.flatten()).unflatten(0, at.shape).transpose(1, 2)
+        own, keys, values = (
+            whole.index_select(0, at.flatten()).view(*at.shape, *whole.shape[1:]).transpose(1, 2)
             for whole, at in ((q, stack.queries), (k, stack.keys), (v, stack.keys))
         )
-        found.append(_attend(own, *seen, scaling, sliding_window, softcap).transpose(1, 2).flatten(0, 1))
+        found.append(_attend(own, keys, values, scaling, sliding_window, softcap).transpose(1, 2).flatten(0, 1))
     return torch.cat(found).index_select(0, places)[None], None
 
 
