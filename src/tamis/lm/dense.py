@@ -132,7 +132,6 @@ def keep_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(-1, 512 << 20)  # M_TRIM_THRESHOLD
         mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD, its largest
-        mallopt(-8, 1)  # M_ARENA_MAX: what one thread frees, the next may use
 
 
 def _available() -> float:

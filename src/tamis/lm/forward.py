@@ -57,7 +57,7 @@ def log_likelihoods(scores: Tensor, labels: Tensor) -> Tensor:
     for some, label in zip(torch.split(scores, rows), torch.split(labels, rows), strict=True):
         own = some.gather(-1, label[:, None])[:, 0].float()
         every = some.float()
-        top = every.amax(-1)
+        top = every.detach().amax(-1)  # the result does not depend on it, so neither does the gradient
         rest = torch.add(-LOG2_E * top[:, None], every, alpha=LOG2_E).exp2_().sum(-1)
         found.append(own - top - rest.log())
     return torch.cat(found)
