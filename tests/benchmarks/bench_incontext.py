@@ -24,7 +24,7 @@ from tests.benchmarks.figures import alpaca
 ROUNDS = 2
 
 
-def run(pool: Path, model: str = "demo", contexts: int = 6, anchors: int = 10) -> list[dict[str, Any]]:
+def run(pool: Path, model: str = "demo", contexts: int = 10, anchors: int = 10) -> list[dict[str, Any]]:
     """The cases, interleaved `ROUNDS` times, the fastest of each."""
     import torch
 

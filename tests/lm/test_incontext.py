@@ -76,7 +76,7 @@ def test_a_context_is_read_once_for_all_its_rows(engine: Engine, rows: list[Enco
     assert shared > 20  # the system prompt of the chat template, and the user's header
     heads = sum(len(c) + shared for c in given)
     assert own.work.tokens == heads + len(given) * sum(len(r.ids) - shared for r in rows)
-    assert own.work.batches == 1
+    assert own.work.batches <= len(given)  # one, or one on each core
 
 
 def test_what_all_rows_begin_with_ends_before_any_answer(rows: list[Encoded]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tamis.lm.cores import overlapped
+from tamis.lm.cores import lanes, overlapped
 from tamis.lm.encode import Encoded
 from tamis.lm.engine import Engine
 from tamis.lm.forward import hidden_states, token_losses
@@ -53,6 +53,10 @@ def answer_losses(engine: Engine, contexts: Sequence[Ids], rows: Sequence[Encode
     masks = [row.kinds[common:] == Kind.ANSWER for row in rows]
     result = np.full((len(distinct), len(rows)), np.nan)
     budget = max(engine.batch_tokens, CONTEXTS * max(map(len, heads), default=0))
+    if (at_once := lanes(engine.lm.device)) > 1:  # so many that none is read while the others have ended
+        own = sum(map(len, tails))
+        every = sum(map(len, heads)) + len(heads) * own
+        budget = min(budget, max(max(map(len, heads), default=0) + own, every // (4 * at_once)))
     done, logged = 0, time.monotonic()
     groups = list(_packs([len(h) for h in heads], [len(t) for t in tails], budget))
 
