@@ -124,14 +124,14 @@ def _gated(module: Any, gate: _Packed, up: _Packed, plain: Callable[[Tensor], Te
 
 
 def keep_memory() -> None:
-    """Lets glibc keep what a layer frees, up to 512 MiB, for the next: the system clears each page that it hands out.
+    """Lets glibc keep what a layer frees for the next: the system clears each page that it hands out.
 
     Takes a tenth off a pass. Where there is no glibc, nothing happens.
     """
     with suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(-1, 512 << 20)  # M_TRIM_THRESHOLD
-        mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD, its largest
+        mallopt(-1, -1)  # M_TRIM_THRESHOLD: never
+        mallopt(-4, 0)  # M_MMAP_MAX: nothing has pages of its own
 
 
 def _available() -> float:
