@@ -1,5 +1,7 @@
 """What is measured of a machine is kept, so that all steps of a run decide alike."""
 
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,24 @@ def test_what_cannot_be_packed_is_not_measured(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(dense, "can_pack", lambda dtype: False)
     monkeypatch.setattr(machine, "_fastest", says({}))
     assert not machine.packs_faster(torch.float32)
+
+
+def test_a_choice_is_tried_on_all_cores() -> None:
+    threads: list[int] = []
+
+    def way() -> torch.Tensor:
+        assert torch.is_inference_mode_enabled()
+        threads.append(threading.get_ident())
+        time.sleep(0.02)
+        return torch.ones(1)
+
+    every = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert machine.choice("it", {"slow": lambda: (time.sleep(0.05), way())[1], "quick": way}) == "quick"
+    finally:
+        torch.set_num_threads(every)
+    assert len(set(threads)) > 1
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="an accelerator's type is not measured")

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tamis.lm import pack
+from tamis.lm import pack, stacks
 from tamis.lm.pack import Span
-from tamis.lm.stacks import STEP, stacks
+from tamis.lm.stacks import STEP
 
 LENGTHS = [1, 7, 8, 9, 17, 33, 40, 40, 39, 6]
 
@@ -31,7 +31,7 @@ def alone(query: Tensor, key: Tensor, value: Tensor, window: int | None, cap: fl
 def test_a_stacked_row_attends_as_it_does_alone(
     prefix: int, shared: int, window: int | None, cap: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pack, "TOGETHER", 100)  # so that a stack is full before all rows are in one
+    monkeypatch.setattr(stacks, "TOGETHER", 100)  # so that a stack is full before all rows are in one
     first = Span(0, prefix) if prefix else None
     ends = [sum(LENGTHS[: i + 1], prefix) for i in range(len(LENGTHS))]
     spans = [Span(end - length, end, first) for end, length in zip(ends, LENGTHS, strict=True)]
@@ -64,7 +64,7 @@ def test_every_token_stands_in_one_stack_of_rows_of_its_length() -> None:
     for length in LENGTHS:
         rows.append((range(0), range(start, start + length)))
         start += length
-    made = list(stacks(rows, 80))
+    made = list(stacks.stacks(rows, 80))
     real = torch.cat([stack.queries[stack.real] for stack in made])
     assert sorted(real.tolist()) == list(range(start))
     for stack in made:

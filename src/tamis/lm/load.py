@@ -115,10 +115,10 @@ def load(name: str, dtype: DType = "auto", trusted: Sequence[str] = ()) -> Langu
 
     where = resolve(name)
     trust = name in trusted
-    torch_type = machine.fast_type() if dtype == "auto" else getattr(torch, dtype)
     pack.install()
     dense.keep_memory()
     cores.keep_to_limit()
+    torch_type = machine.fast_type() if dtype == "auto" else getattr(torch, dtype)
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=trust)
         model = AutoModelForCausalLM.from_pretrained(

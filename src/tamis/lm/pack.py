@@ -15,14 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
-from tamis.lm import blocks
-from tamis.lm.stacks import STEP, Stack, stacks
+from tamis.lm import blocks, stacks
 
 ATTENTION = "tamis-packed"
-TOGETHER = 8192
-"""Queries that PyTorch's own attention gets at once at most, unless one row has more."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ class Pack:
     @property
     def filled(self) -> int:
         """Positions with which attention fills rows up, see `tamis.lm.stacks`; nothing else reads them."""
-        return sum(-len(span) % STEP for span in self.spans)
+        return sum(-len(span) % stacks.STEP for span in self.spans)
 
 
 def pack(rows: Sequence[Any], prefixes: Sequence[int | None] | None = None) -> Pack:
@@ -86,29 +82,25 @@ def pack(rows: Sequence[Any], prefixes: Sequence[int | None] | None = None) -> P
 
 @dataclass(frozen=True)
 class _Rows:
-    """The rows of a pack that is being read."""
+    """The rows of a pack that is being read, and how attention lays them out, the same in all layers."""
 
     spans: tuple[Span, ...]
-    _layouts: dict[tuple[int, int, torch.dtype], blocks.Layout] = field(default_factory=dict)
-    _stacks: dict[torch.device, tuple[list[Stack], Tensor]] = field(default_factory=dict)
+    _layouts: dict[Any, Any] = field(default_factory=dict)
 
-    def layout(self, heads: int, shared: int, dtype: torch.dtype) -> blocks.Layout:
-        """How a CPU's attention stacks them, the same in all layers."""
-        if (heads, shared, dtype) not in self._layouts:
-            self._layouts[heads, shared, dtype] = blocks.layout(self._ranges(), heads, shared, dtype)
-        return self._layouts[heads, shared, dtype]
+    def blocks(self, heads: int, shared: int, by_head: bool) -> blocks.Layout:
+        """For a CPU's attention in blocks."""
+        key = (heads, shared, by_head)
+        if key not in self._layouts:
+            self._layouts[key] = blocks.layout(self._ranges(), heads, shared, by_head)
+        found: blocks.Layout = self._layouts[key]
+        return found
 
-    def stacks(self, device: torch.device) -> tuple[list[Stack], Tensor]:
-        """Stacks for PyTorch's own attention, and where in their results, one after the other, each token's is."""
-        if device not in self._stacks:
-            made = list(stacks(self._ranges(), TOGETHER))
-            real = torch.cat([stack.real.flatten() for stack in made])
-            tokens = torch.cat([stack.queries.flatten() for stack in made])[real]
-            places = torch.empty_like(tokens)
-            places[tokens] = real.nonzero()[:, 0]
-            moved = [Stack(s.queries.to(device), s.real.to(device), s.keys.to(device)) for s in made]
-            self._stacks[device] = moved, places.to(device)
-        return self._stacks[device]
+    def stacks(self, device: torch.device) -> stacks.Layout:
+        """For PyTorch's own attention."""
+        if device not in self._layouts:
+            self._layouts[device] = stacks.layout(self._ranges(), device)
+        found: stacks.Layout = self._layouts[device]
+        return found
 
     def _ranges(self) -> list[tuple[range, range]]:
         """The places of each row's prefix and of its own."""
@@ -129,35 +121,6 @@ def attending(spans: tuple[Span, ...]) -> Iterator[None]:
         _rows.reset(token)
 
 
-def _visible(queries: int, keys: int, window: int | None, device: torch.device) -> Tensor:
-    """Which key each query sees, bool [queries, keys]: the last query stands at the last key."""
-    query = torch.arange(keys - queries, keys, device=device)[:, None]
-    key = torch.arange(keys, device=device)[None]
-    seen = key <= query
-    return seen & (key > query - window) if window else seen
-
-
-def _attend(
-    query: Tensor, key: Tensor, value: Tensor, scale: float | None, window: int | None, cap: float | None
-) -> Tensor:
-    """Causal attention of a stack; [rows, heads, tokens, width] each, fewer heads in key and value are shared."""
-    queries, keys = query.shape[-2], key.shape[-2]
-    grouped = query.shape[1] != key.shape[1]
-    if cap is None:
-        plain = queries == keys and (window is None or keys <= window)
-        mask = None if plain else _visible(queries, keys, window, query.device)
-        return scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, is_causal=plain, scale=scale, enable_gqa=grouped
-        )
-    if grouped:
-        groups = query.shape[1] // key.shape[1]
-        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    scores = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5 if scale is None else scale)
-    scores = cap * torch.tanh(scores / cap)
-    scores = scores.masked_fill(~_visible(queries, keys, window, query.device), float("-inf"))
-    return torch.softmax(scores, -1, dtype=torch.float32).to(value.dtype) @ value
-
-
 def packed_attention(
     module: torch.nn.Module,
     query: Tensor,
@@ -176,18 +139,11 @@ def packed_attention(
     if kwargs.get("s_aux") is not None:
         raise NotImplementedError("attention sinks are not supported")
     q, k, v = (whole[0].transpose(0, 1) for whole in (query, key, value))
-    if query.device.type == "cpu" and softcap is None and sliding_window is None and not query.requires_grad:
-        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-        return blocks.attend(q, k, v, rows.layout(q.shape[1], k.shape[1], q.dtype), scale)[None], None
-    found = []
-    stacked, places = rows.stacks(query.device)
-    for stack in stacked:
-        own, keys, values = (
-            whole.index_select(0, at.flatten()).view(*at.shape, *whole.shape[1:]).transpose(1, 2)
-            for whole, at in ((q, stack.queries), (k, stack.keys), (v, stack.keys))
-        )
-        found.append(_attend(own, keys, values, scaling, sliding_window, softcap).transpose(1, 2).flatten(0, 1))
-    return torch.cat(found).index_select(0, places)[None], None
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    plain = query.device.type == "cpu" and softcap is None and sliding_window is None and not query.requires_grad
+    if plain and (way := blocks.fastest_way(q.dtype)) != "pytorch":
+        return blocks.attend(q, k, v, rows.blocks(q.shape[1], k.shape[1], way == "by head"), scale)[None], None
+    return stacks.attend(q, k, v, rows.stacks(q.device), scale, sliding_window, softcap)[None], None
 
 
 def install() -> None:
