@@ -51,6 +51,7 @@ def run(data: Path) -> list[Figure]:
                 "gflops": round(speed),
                 "matrix_gflops": round(before),
                 "model_gflops": _model_shapes(dtype),
+                "parts": _parts(lm, rows[::6], method, dtype),
                 "tokens": engine.work.tokens,
                 "scored": engine.work.scored,
                 "tokens_per_second": round(engine.work.tokens / seconds),
@@ -81,6 +82,47 @@ def run(data: Path) -> list[Figure]:
         figures.append(Figure(f"{method}: times the published way", slow / mine, reach, detail=detail))
     figures.append(_agreement(some[:8]))
     return figures
+
+
+PARTS = {
+    "linear maps": ("aten::mm", "aten::addmm", "mkldnn::_linear_pointwise"),
+    "attention": ("aten::bmm", "aten::_softmax", "aten::_scaled_dot_product_flash_attention_for_cpu"),
+}
+
+
+def _parts(lm: Any, rows: Sequence[Row], method: str, dtype: Any) -> dict[str, float]:
+    """Where the time of a pass goes on one core, which is what stands between the share and its aim.
+
+    Shares of the time: the linear maps, attention (its products and softmax), and all else (norms, rotations, sums,
+    activations, copies, Python); then the share of one core's matrix rate that the whole pass and its linear maps
+    reach.
+    """
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    from tamis.lm.cores import lanes
+    from tamis.lm.engine import Engine
+    from tamis.lm.work import Work, gflop
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert lanes(lm.device) == 1  # or the profiler would not see the other threads
+        engine, seconds = _timed(lm, rows, _wants(method))
+        rate = _rate(dtype)
+        with profile(activities=[ProfilerActivity.CPU]) as seen:
+            Engine(lm).observe(rows, _wants(method))
+    finally:
+        torch.set_num_threads(threads)
+    own = {event.key: event.self_cpu_time_total * 1e-6 for event in seen.key_averages()}
+    taken = {part: sum(own.get(name, 0.0) for name in names) for part, names in PARTS.items()}
+    shares = {part: round(time / sum(own.values()), 3) for part, time in taken.items()}
+    maps = Work(tokens=engine.work.tokens, scored=engine.work.scored)
+    return shares | {
+        "all else": round(1 - sum(shares.values()), 3),
+        "rate of the pass": round(gflop(lm, engine.work) / seconds / rate, 3),
+        "rate of the linear maps": round(gflop(lm, maps) / taken["linear maps"] / rate, 3),
+    }
 
 
 def _rate(dtype: Any) -> float:
