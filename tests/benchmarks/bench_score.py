@@ -23,6 +23,11 @@ SLOW_ROWS = 16
 ROUNDS = 2
 SHARES = 5
 """Rounds of which the middle one is taken."""
+OPERATIONS = {
+    "linear maps": ("aten::mm", "aten::addmm", "mkldnn::_linear_pointwise"),
+    "attention": ("aten::bmm", "aten::_softmax", "aten::_scaled_dot_product_flash_attention_for_cpu"),
+}
+"""What PyTorch calls the products of a pass."""
 
 
 def run(data: Path) -> list[Figure]:
@@ -84,30 +89,22 @@ def run(data: Path) -> list[Figure]:
     return figures
 
 
-PARTS = {
-    "linear maps": ("aten::mm", "aten::addmm", "mkldnn::_linear_pointwise"),
-    "attention": ("aten::bmm", "aten::_softmax", "aten::_scaled_dot_product_flash_attention_for_cpu"),
-}
-
-
 def _parts(lm: Any, rows: Sequence[Row], method: str, dtype: Any) -> dict[str, float]:
     """Where the time of a pass goes on one core, which is what stands between the share and its aim.
 
     Shares of the time: the linear maps, attention (its products and softmax), and all else (norms, rotations, sums,
     activations, copies, Python); then the share of one core's matrix rate that the whole pass and its linear maps
-    reach.
+    reach. Attention by head is among the linear maps: it calls the same product.
     """
     import torch
     from torch.profiler import ProfilerActivity, profile
 
-    from tamis.lm.cores import lanes
     from tamis.lm.engine import Engine
     from tamis.lm.work import Work, gflop
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # the profiler does not see the threads that read a batch on each core
     try:
-        assert lanes(lm.device) == 1  # or the profiler would not see the other threads
         engine, seconds = _timed(lm, rows, _wants(method))
         rate = _rate(dtype)
         with profile(activities=[ProfilerActivity.CPU]) as seen:
@@ -115,7 +112,7 @@ def _parts(lm: Any, rows: Sequence[Row], method: str, dtype: Any) -> dict[str, f
     finally:
         torch.set_num_threads(threads)
     own = {event.key: event.self_cpu_time_total * 1e-6 for event in seen.key_averages()}
-    taken = {part: sum(own.get(name, 0.0) for name in names) for part, names in PARTS.items()}
+    taken = {part: sum(own.get(name, 0.0) for name in names) for part, names in OPERATIONS.items()}
     shares = {part: round(time / sum(own.values()), 3) for part, time in taken.items()}
     maps = Work(tokens=engine.work.tokens, scored=engine.work.scored)
     return shares | {

@@ -3,8 +3,8 @@
 PyTorch's own attention multiplies 32 to 64 queries at a time with MKL, in float32 whatever the type, and for rows of
 fewer than 512 tokens it also computes the half of the square that nobody sees. Here rows of about one length are
 stacked, and for each block of queries one product gives the scores of all keys up to its end: on two Zen 5 cores 3.4
-instead of 7.6 ms for ten rows of about 200 tokens in bfloat16, 5.5 instead of 7.5 in float32. On a CPU with AMX,
-which PyTorch's attention uses for bfloat16, it is the other way round: 5.5 against 4.1 ms. So `fastest_way` measures.
+instead of 7.6 ms for ten rows of about 200 tokens in bfloat16, 5.5 instead of 7.5 in float32. On two cores with
+AMX, which PyTorch's attention uses for bfloat16, a pass takes a tenth less with that, so `fastest_way` measures.
 """
 
 from collections.abc import Sequence

@@ -66,7 +66,6 @@ def packs_faster(dtype: torch.dtype) -> bool:
     """
     if not dense.can_pack(dtype):
         return False
-
     x, weight = torch.ones(1024, 576, dtype=dtype), torch.full((1536, 576), 1e-3, dtype=dtype)
     packed = dense.pack(weight)
     ways: dict[str, Callable[[], Tensor]] = {

@@ -85,22 +85,21 @@ class _Rows:
     """The rows of a pack that is being read, and how attention lays them out, the same in all layers."""
 
     spans: tuple[Span, ...]
-    _layouts: dict[Any, Any] = field(default_factory=dict)
+    _blocks: dict[tuple[int, int, bool], blocks.Layout] = field(default_factory=dict)
+    _stacks: dict[torch.device, stacks.Layout] = field(default_factory=dict)
 
-    def blocks(self, heads: int, shared: int, by_head: bool) -> blocks.Layout:
+    def in_blocks(self, heads: int, shared: int, by_head: bool) -> blocks.Layout:
         """For a CPU's attention in blocks."""
         key = (heads, shared, by_head)
-        if key not in self._layouts:
-            self._layouts[key] = blocks.layout(self._ranges(), heads, shared, by_head)
-        found: blocks.Layout = self._layouts[key]
-        return found
+        if key not in self._blocks:
+            self._blocks[key] = blocks.layout(self._ranges(), heads, shared, by_head)
+        return self._blocks[key]
 
-    def stacks(self, device: torch.device) -> stacks.Layout:
+    def in_stacks(self, device: torch.device) -> stacks.Layout:
         """For PyTorch's own attention."""
-        if device not in self._layouts:
-            self._layouts[device] = stacks.layout(self._ranges(), device)
-        found: stacks.Layout = self._layouts[device]
-        return found
+        if device not in self._stacks:
+            self._stacks[device] = stacks.layout(self._ranges(), device)
+        return self._stacks[device]
 
     def _ranges(self) -> list[tuple[range, range]]:
         """The places of each row's prefix and of its own."""
@@ -142,8 +141,8 @@ def packed_attention(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     plain = query.device.type == "cpu" and softcap is None and sliding_window is None and not query.requires_grad
     if plain and (way := blocks.fastest_way(q.dtype)) != "pytorch":
-        return blocks.attend(q, k, v, rows.blocks(q.shape[1], k.shape[1], way == "by head"), scale)[None], None
-    return stacks.attend(q, k, v, rows.stacks(q.device), scale, sliding_window, softcap)[None], None
+        return blocks.attend(q, k, v, rows.in_blocks(q.shape[1], k.shape[1], way == "by head"), scale)[None], None
+    return stacks.attend(q, k, v, rows.in_stacks(q.device), scale, sliding_window, softcap)[None], None
 
 
 def install() -> None:
